@@ -1,0 +1,183 @@
+"""Everything a call can ask for, in the imperative. The counterpart, what can happen, is events.py.
+
+Rules for this file: frozen dataclasses of plain values. The call yields them; switch.py alone carries them out.
+"""
+
+from dataclasses import dataclass
+
+from engine.callflow import plan
+from engine.callflow.events import Refusal
+from engine.callflow.record import Cdr, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Base of all commands."""
+
+
+# ---- the caller's leg
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCaller(Command):
+    """Send 200. CallerAnswered follows when audio flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectCaller(Command):
+    """Refuse the INVITE with a final status of 400 to 699, and Retry-After where a time is known."""
+
+    status: int
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpCaller(Command):
+    """End the answered leg with BYE."""
+
+
+# ---- the plan
+
+
+@dataclass(frozen=True, slots=True)
+class TakeStep(Command):
+    """Ask the plan what comes after `result` of the step that stands; an event ...Planned answers."""
+
+    result: str
+
+
+# ---- what the caller hears
+
+
+@dataclass(frozen=True, slots=True)
+class PlayPrompts(Command):
+    """Play prompts one after the other, over the music if there is any. PlayFinished(play) follows."""
+
+    play: int
+    prompts: tuple[str, ...]
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopPrompts(Command):
+    """Cut the prompts now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartMusic(Command):
+    music: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopMusic(Command):
+    """Cut the music now: not a sample of it may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecording(Command):
+    """Record the caller's leg from here on."""
+
+
+# ---- the queue and its agents
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue(Command):
+    step: plan.Queue
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveQueue(Command):
+    """The call waits no more; every agent held for it is free again."""
+
+    outcome: str  # abandoned, withdrawn, failed
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOffer(Command):
+    """The agent's phone was answered: the offer becomes a talk, other offers of the call end."""
+
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeclineOffer(Command):
+    """The agent's phone did not take it: the agent's state follows `refusal`, the call keeps its place."""
+
+    offer: int
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBackAgent(Command):
+    """An agent came too late for this call and is free again, through no fault of the agent (law 3)."""
+
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAgent(Command):
+    """The talk is over; the agent's wrap-up begins."""
+
+    offer: int
+
+
+# ---- called legs
+
+
+@dataclass(frozen=True, slots=True)
+class RingAgent(Command):
+    """Call the agent's phone. CalledRinging, CalledAnswered, CalledRefused follow."""
+
+    offer: int
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialOut(Command):
+    """Call a SIP address."""
+
+    offer: int
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpCalled(Command):
+    """End a called leg with CANCEL or BYE, as its state needs. `elsewhere`: another phone took the call (RFC 3326)."""
+
+    offer: int
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge(Command):
+    """The caller and the called leg hear each other, and nothing else."""
+
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropLegs(Command):
+    """Forget every leg that still stands: it did not end in time."""
+
+
+# ---- the record
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCdr(Command):
+    """A call began: written at once, so that a crash leaves a trace of it."""
+
+    cdr: Cdr
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSegment(Command):
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCdr(Command):
+    """The call is over. Exactly one per call."""
+
+    cdr: Cdr

@@ -1,0 +1,262 @@
+"""Everything that can happen to a call, in the past tense. The counterpart, what we can ask for, is commands.py.
+
+Rules for this file: frozen dataclasses of plain values, no behaviour. Each event is decided for every state of the call in
+call.py's table. News of a called leg carries the number of its offer (law 4): an offer is one attempt to reach one party, its
+number is never used again.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.callflow import plan
+from engine.callflow.errors import CallError
+
+
+class Refusal(StrEnum):
+    """Why a called party did not take an offer. The four are told apart in records and in the agent's state."""
+
+    BUSY = "busy"  # 486, 600
+    REJECTED = "rejected"  # 403, 480, 603 and other final answers of a phone that was reached
+    NO_ANSWER = "no_answer"  # it rang until the offer's time was up (RONA), or answered 408, 487
+    UNREACHABLE = "unreachable"  # no answer of any kind, transport failed, 404, 410, 5xx
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalledEvent(Event):
+    """News of a called leg: an agent's phone or a transfer target."""
+
+    offer: int
+
+
+# ---- the caller's leg (from sip)
+
+
+@dataclass(frozen=True, slots=True)
+class CallArrived(Event):
+    """A trunk delivered an INVITE and the switch may take it."""
+
+    caller: plan.Caller
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallTurnedAway(Event):
+    """A trunk delivered an INVITE that the switch does not take: unknown number, limit reached, draining."""
+
+    caller: plan.Caller
+    leg: int
+    error: CallError
+
+
+@dataclass(frozen=True, slots=True)
+class CallerAnswered(Event):
+    """Our 200 went out and audio flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerDigit(Event):
+    """The caller pressed a key: one of 0-9 * # A-D (RFC 4733)."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerGone(Event):
+    """The caller's leg ended: CANCEL, BYE, or a failure with its SIP status."""
+
+    status: int
+    reason: str
+
+
+# ---- what the plan says next (from the conductor, which runs the interpreter)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPlanned(Event):
+    step: plan.Answer
+
+
+@dataclass(frozen=True, slots=True)
+class PlayPlanned(Event):
+    step: plan.Play
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlanned(Event):
+    step: plan.Queue
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPlanned(Event):
+    step: plan.Transfer
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpPlanned(Event):
+    step: plan.HangUp
+
+
+# ---- the queue (from the ACD)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReserved(Event):
+    """The ACD gives an agent to this waiting call. The agent is held until the offer is taken, declined or given back."""
+
+    offer: int
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferExpired(CalledEvent):
+    """The agent's phone rang for the queue's whole ring time (RONA). The ACD has taken the agent back."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferWithdrawn(CalledEvent):
+    """The ACD took the agent back while the phone rang: logged out, sent on a break, removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OffersFailed(Event):
+    """No offer of this call is open any more; it waits again, in its old place."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEnded(Event):
+    """The ACD took the call out of its queue unserved."""
+
+    outcome: str  # timeout, full, no_agents: the names of the plan's branches
+
+
+# ---- a called leg (from sip)
+
+
+@dataclass(frozen=True, slots=True)
+class CalledRinging(CalledEvent):
+    """180 or 183 came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalledAnswered(CalledEvent):
+    """200 came back and audio flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalledRefused(CalledEvent):
+    """The called leg ended before it was answered."""
+
+    refusal: Refusal
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalledGone(CalledEvent):
+    """The called leg ended after it was answered."""
+
+
+# ---- media, people, and the conductor itself
+
+
+@dataclass(frozen=True, slots=True)
+class PlayFinished(Event):
+    """The last sample of the prompts numbered `play` was taken by the leg."""
+
+    play: int
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpOrdered(Event):
+    """Somebody ended the call from outside: an operator's name, or "shutdown"."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed(Event):
+    """A room could not do what the call needed, or a callback raised."""
+
+    error: CallError
+
+
+@dataclass(frozen=True, slots=True)
+class TimeUp(Event):
+    """The timer of the call's state ran out. Leaving the state drops it (law 5), so it is never late."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegsGone(Event):
+    """The last leg of the call has ended. Sent once per call, after the leg's own event."""
+
+
+# ---- news of legs and recordings for the conductor alone: they never reach the call's table
+
+
+@dataclass(frozen=True, slots=True)
+class LegMedia:
+    """A leg's audio stream stands, or was rebuilt by a re-INVITE: its conference slot and pjsua's number of the call."""
+
+    leg: int
+    slot: int
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """The leg is gone for good; nothing more will come from it."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingClosed:
+    """A recording is complete on disk."""
+
+    leg: int
+    path: str
+    seconds: float
+    n_overruns: int  # times the tap's ring was full; each is silence of the same length in the file
+    lost_s: float  # seconds of audio that are silence because of overruns or a disk that did not take them
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingTrouble:
+    """The disk does not take a recording: full, frozen, gone. The call is unharmed."""
+
+    leg: int
+    path: str
+    text: str
+
+
+CALL_EVENTS: tuple[type[Event], ...] = (
+    CallArrived,
+    CallTurnedAway,
+    CallerAnswered,
+    CallerDigit,
+    CallerGone,
+    AnswerPlanned,
+    PlayPlanned,
+    QueuePlanned,
+    TransferPlanned,
+    HangUpPlanned,
+    AgentReserved,
+    OfferExpired,
+    OfferWithdrawn,
+    OffersFailed,
+    WaitEnded,
+    CalledRinging,
+    CalledAnswered,
+    CalledRefused,
+    CalledGone,
+    PlayFinished,
+    HangUpOrdered,
+    CallFailed,
+    TimeUp,
+    LegsGone,
+)

@@ -1,0 +1,55 @@
+"""How this switch is set up: where it listens, whom it trusts, its limits. Counterpart: config.py builds these from switch.yaml."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A carrier or PBX, known by the addresses its signalling comes from."""
+
+    name: str
+    sources: tuple[IPv4Network | IPv6Network, ...]
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sip:
+    address: str = "127.0.0.1"
+    udp_port: int | None = 5060  # None: off
+    tcp_port: int | None = 5060
+    public_address: str | None = None  # written into Contact and SDP where the switch stands behind a NAT
+    rtp_from: int = 20000
+    rtp_to: int = 29999
+    codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")  # by preference
+    ringing_within_s: float = 4.0  # a called phone that sent nothing by then is unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_calls: int = 1000  # calls from trunks at once; one more gets 503
+    retry_after_s: int = 10  # told with that 503
+    max_talk_s: float = 10800.0
+    drain_s: float = 30.0  # how long SIGTERM lets talks finish
+    ending_s: float = 35.0  # a leg that has not ended by then is dropped (longer than Timer B and F, RFC 3261 section 17)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    calls: str = "answered"  # none; answered: from the answer on; talked: from the bridge on
+    folder: str = "var/recordings"
+    format: str = "wav"  # wav, flac
+    rate: int = 8000  # Hz
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    sip: Sip
+    trunks: tuple[Trunk, ...]
+    limits: Limits
+    recording: Recording
+    storage: str = "sqlite:///var/agner.db"  # SQLAlchemy URL
+    folder: str = "var"  # trace, control socket
+    prompts: str = "prompts"
+    clock_rate: int = 8000  # Hz of the conference bridge
+    trace_days: int = 14  # traces older than this are removed
