@@ -1,0 +1,72 @@
+# Every target first makes sure that what it needs is there (./bootstrap); `make help` lists them.
+PY := .venv/bin/python
+PJSIP = $(shell $(PY) -c 'import json, sys; print(json.load(open(sys.prefix + "/agner-pjsip.json"))["include_dir"])')
+C_PARTS = $(wildcard engine/*/*.c)
+LINTED = $(wildcard engine cli tests benchmarks prompts pjsip setup.py)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check lint bench bench-core prove golden prompts clean distclean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "Most pass ARGS on: make bench ARGS='--help'"
+
+setup:  ## install and build what is missing, nothing more
+	@./bootstrap run
+
+demo:  ## a call floor for half a minute: daemon, SIPp callers, baresip agents, the floor live, a table of every call
+	@./bootstrap demo
+	@.venv/bin/agner demo $(ARGS)
+
+run:  ## the daemon with config/, printing how to point a softphone at it
+	@./bootstrap run
+	@.venv/bin/agner run $(ARGS)
+
+test:  ## every check and every test
+	@./bootstrap test
+	@$(MAKE) --no-print-directory lint
+	$(PY) -m pytest tests $(ARGS)
+
+check:  ## the fast loop, under a minute: lint, types, C warnings, tests of the floor, the core and the arrows
+	@./bootstrap test
+	@$(MAKE) --no-print-directory lint
+	$(PY) -m pytest -q $(wildcard tests/setup tests/floor tests/core tests/arch) $(ARGS)
+
+lint:
+	.venv/bin/ruff check $(LINTED)
+	.venv/bin/mypy --no-error-summary $(filter-out prompts,$(LINTED))
+	.venv/bin/shellcheck bootstrap .ci/run
+	@for part in $(C_PARTS); do \
+	  echo "gcc -Wall -Wextra -Werror $$part"; \
+	  gcc -O2 -Wall -Wextra -Werror -c -o /dev/null -isystem $(PJSIP) -DPJ_AUTOCONF=1 -DNDEBUG $$part || exit 1; \
+	done
+
+bench:  ## recorded conversations through the queue under load; the last line is one JSON object
+	@./bootstrap test
+	@$(PY) -m benchmarks.load $(ARGS)
+
+bench-core:  ## what one decision of the ACD core costs
+	@./bootstrap test
+	@$(PY) -m benchmarks.core $(ARGS)
+
+prove:  ## the long proofs: random schedules against the model, with their controls
+	@./bootstrap test
+	$(PY) -m pytest tests -m prove --timeout 0 $(ARGS)
+
+golden:  ## rewrite the golden files; review the diff
+	@./bootstrap test
+	$(PY) -m pytest -q tests --golden $(ARGS)
+
+prompts:  ## speak the prompts and the music on hold anew (needs the Debian package espeak-ng)
+	@./bootstrap run
+	@command -v espeak-ng >/dev/null || { echo "make prompts needs: apt-get install espeak-ng"; exit 1; }
+	@$(PY) -m prompts.make $(ARGS)
+
+clean:  ## remove what was compiled in this checkout
+	rm -rf build *.egg-info acd_core.c acd_core.*.so engine/*/*.so engine/media/ports.c
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/stamps/parts
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## also the virtual environment and the PJSIP cache; recordings and records stay
+	rm -rf .venv "$${XDG_CACHE_HOME:-$$HOME/.cache}/agner"

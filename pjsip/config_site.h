@@ -1,0 +1,46 @@
+/* The limits and switches PJSIP is compiled with: a softswitch's, not a soft phone's.
+ *
+ * Part of the cache key, so an edit here makes the next `make` build PJSIP again. The recipe copies it beside the headers
+ * as pj/config_site.h; engine start reads the limits there and refuses a configuration above them. "Default" below is
+ * what PJSIP 2.17 would take by itself.
+ */
+
+/* Calls: every leg is a call, so 4096 legs are 2048 two-party conversations. Tables are allocated for what the daemon
+ * asks for at run time; the compiled figure is only the ceiling, above which PJSIP would clamp without a word. */
+#define PJSUA_MAX_CALLS                 4096    /* default 4 */
+#define PJSUA_MAX_ACC                   256     /* default 8; one per trunk and one for the phones */
+#define PJSUA_MAX_CONF_PORTS            10240   /* default 254; a leg, a queue port per waiting caller, room to monitor */
+#define PJSUA_MAX_PLAYERS               256     /* default 32 */
+#define PJSUA_MAX_RECORDERS             256     /* default 32 */
+#define PJMEDIA_MAX_SDP_MEDIA           8       /* default 16; m= lines in an offer, an array of them in every call slot */
+
+/* Sockets: two per leg (RTP, RTCP) and one per SIP connection. epoll, because select() ends at descriptor 1024. */
+#define PJ_IOQUEUE_MAX_HANDLES          16384   /* default 64 */
+#define PJSIP_UDP_SO_RCVBUF_SIZE        (4*1024*1024)   /* default: the kernel's; a burst of INVITEs waits in here. */
+#define PJSIP_UDP_SO_SNDBUF_SIZE        (4*1024*1024)   /* PJSIP settles for what net.core.rmem_max allows */
+#define PJMEDIA_TRANSPORT_SO_RCVBUF_SIZE (64*1024)      /* default: the kernel's; 64 kB hold > 1 s of G.711 at 20 ms */
+#define PJMEDIA_TRANSPORT_SO_SNDBUF_SIZE (64*1024)
+
+/* Signalling. A finished transaction lives on for 32 s (RFC 3261 timers H, J), so 200 calls/s with four transactions
+ * each keep 25,600 of them. Sizes of hash tables: 2^n - 1. */
+#define PJSIP_MAX_TSX_COUNT             65535   /* default 1023 */
+#define PJSIP_MAX_DIALOG_COUNT          16383   /* default 511 */
+#define PJSIP_TPMGR_HTABLE_SIZE         1023    /* default 31; TCP connections of phones */
+#define PJSIP_MAX_TIMED_OUT_ENTRIES     64      /* default 10 timers per turn of the loop */
+
+/* Mixing. More than 1 selects the parallel bridge; how many threads share the work is then the daemon's to say at run
+ * time (MediaConfig.confThreads). Two: on one thread the bridge, which also encodes and sends every leg's RTP, ends at
+ * one core. */
+#define PJMEDIA_CONF_THREADS            2
+
+/* A stream follows RTP that comes from a new address after this many packets. The default 10 lets a burst of 12 spoofed
+ * packets take a caller's audio away; 250 is five seconds of 20 ms packets without a single one from the true sender. */
+#define PJMEDIA_RTP_NAT_PROBATION_CNT   250
+#define PJMEDIA_RTCP_NAT_PROBATION_CNT  10      /* default 3 */
+
+/* Not a soft phone. Assertions are compiled out by -DNDEBUG in build.py: in a daemon that strangers send packets to, each
+ * is a way to stop it. PJ_ASSERT_RETURN still returns its error. */
+#define PJMEDIA_HAS_VIDEO               0
+#define PJMEDIA_HAS_SRTP                1
+#define PJ_HAS_SSL_SOCK                 1
+#define PJSUA_MAX_BUDDIES               8       /* default 256; presence is not used */
