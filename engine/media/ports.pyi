@@ -1,0 +1,93 @@
+"""What media may ask of PJMEDIA, on one page. Implemented in ports.pyx over the C ports.
+
+Engine thread only, but RingSet: writer thread only. Failures raise MediaError with PJMEDIA's words. A slot is a port of the conference
+bridge, a stream is pjsua's number of a call.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.int16]
+
+# ---- the conference bridge
+
+def clock_rate() -> int:
+    """Hz of the bridge. Every sound must be at this rate."""
+
+def connect(source: int, listener: int) -> None:
+    """Slot to slot, one way. Takes effect with the bridge's next frame."""
+
+def disconnect(source: int, listener: int) -> None:
+    """Slots that are gone are no error."""
+
+def n_slots() -> int:
+    """Ports in the bridge, without its own port 0. Ports leave it asynchronously, within a frame."""
+
+def pool_use() -> tuple[int, int]:
+    """PJSIP's memory pools in use: how many, bytes."""
+
+# ---- queue audio
+
+class Sound:
+    """Mono samples at the bridge's rate. Must live as long as any port that plays it; Media keeps all to its end."""
+
+    def __init__(self, samples: Samples) -> None: ...
+    def __len__(self) -> int: ...
+
+class QueueAudio:
+    """Looping music with prompts over it, as a port in the bridge. See queue_audio_port.h."""
+
+    slot: int
+
+    def __init__(self, leg: int) -> None: ...
+    def set_music(self, music: Sound | None) -> None:
+        """From its beginning, faded in; None fades it out over 5 ms."""
+
+    def play(self, sounds: Sequence[Sound], play: int) -> None:
+        """After what is queued; at most 64 wait at once. take_news() tells the end of the last one."""
+
+    def cancel(self) -> None:
+        """All prompts, fading over 5 ms; no news."""
+
+    def close(self) -> None:
+        """Not a sample from the next frame on; the port leaves the bridge. Twice is once."""
+
+def take_news() -> Sequence[tuple[int, int]]:
+    """(leg, play) of each play whose last sample was taken."""
+
+# ---- recording
+
+AUDIO: int
+PAUSE: int  # silence: the leg had no stream
+LOST: int  # silence: the ring was full
+
+class Ring:
+    """From a recorded leg to the disk."""
+
+    def __init__(self, n_samples: int) -> None:
+        """Room for at least so many samples of both channels."""
+
+    def write(self, left: Samples, right: Samples, rate: int) -> None:
+        """For tests: what a tap does with each frame."""
+
+class RingSet:
+    def __len__(self) -> int: ...
+    def add(self, key: Hashable, ring: Ring) -> None:
+        """The set frees the ring when it is done. `ring` must not be used to write afterwards but by taps."""
+
+    def drain(self) -> tuple[Sequence[tuple[Hashable, int, int, bytes | int]], Iterable[Hashable], bool]:
+        """Take what all rings hold, without the GIL: (key, kind, rate, int16 pairs or the length of the silence) in order, the keys
+        whose ring was closed and is drained, and whether there is more to take at once."""
+
+def install_tap() -> None:
+    """Into the stream of every call that comes in from now on. Twice is once."""
+
+def uninstall_tap() -> None: ...
+def n_taps(stream: int) -> int: ...
+def tap_rate(stream: int) -> int:
+    """Hz of the leg's codec; 0 if it has no tap."""
+
+def record(stream: int, ring: Ring | None) -> None:
+    """From the next frame on, through re-INVITEs, until another ring or None comes. MediaError if the stream has no tap."""

@@ -1,0 +1,379 @@
+# cython: language_level=3
+"""The Cython face of the C ports and of PJSUA's conference bridge. Its contract is ports.pyi.
+
+Everything is called by the engine thread, but RingSet by the writer thread. PJMEDIA's threads run C only and never wait for
+the GIL, so holding it while PJMEDIA's own short locks are taken cannot deadlock.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc, realloc
+
+from engine.callflow.errors import MediaError
+
+cdef extern from "<pjsua-lib/pjsua.h>" nogil:
+    ctypedef int pj_status_t
+    ctypedef int pj_bool_t
+    ctypedef struct pj_pool_factory:
+        pass
+    ctypedef struct pj_pool_t:
+        pj_pool_t *next
+    ctypedef struct pj_list:
+        void *next
+    ctypedef struct pj_lock_t:
+        pass
+    ctypedef struct pj_caching_pool:
+        pj_pool_factory factory
+        size_t used_count
+        pj_list used_list
+        pj_lock_t *lock
+    ctypedef struct pj_str_t:
+        char *ptr
+        ssize_t slen
+    ctypedef struct pjmedia_conf:
+        pass
+    ctypedef struct pjmedia_port_info:
+        pass
+    ctypedef struct pjmedia_port:
+        pjmedia_port_info info
+    unsigned PJMEDIA_PIA_SRATE(const pjmedia_port_info *)
+    unsigned PJMEDIA_PIA_SPF(const pjmedia_port_info *)
+    pj_pool_t *pj_pool_create(pj_pool_factory *, const char *, size_t, size_t, void *)
+    void pj_pool_release(pj_pool_t *)
+    size_t pj_pool_get_used_size(pj_pool_t *)
+    int pj_lock_acquire(pj_lock_t *)
+    int pj_lock_release(pj_lock_t *)
+    pj_str_t pj_strerror(pj_status_t, char *, size_t)
+    pjmedia_port *pjmedia_conf_get_master_port(pjmedia_conf *)
+    unsigned pjmedia_conf_get_port_count(pjmedia_conf *)
+    pj_status_t pjmedia_port_destroy(pjmedia_port *)
+    pj_status_t pjsua_conf_add_port(pj_pool_t *, pjmedia_port *, int *)
+    pj_status_t pjsua_conf_remove_port(int)
+    pj_status_t pjsua_conf_connect(int, int)
+    pj_status_t pjsua_conf_disconnect(int, int)
+
+cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
+    struct pjsua_data:
+        pj_caching_pool cp
+        pjmedia_conf *mconf
+    pjsua_data pjsua_var
+
+cdef extern from "news_ring.h" nogil:
+    struct agner_news:
+        int leg
+        int64_t play
+    struct agner_news_ring:
+        pass
+    void agner_news_init(agner_news_ring *)
+    bint agner_news_take(agner_news_ring *, agner_news *)
+
+cdef extern from "queue_audio_port.h" nogil:
+    struct agner_sound:
+        const int16_t *samples
+        unsigned n_samples
+    pj_status_t agner_queue_audio_create(pj_pool_factory *, unsigned, unsigned, int, agner_news_ring *, pjmedia_port **)
+    void agner_queue_audio_set_music(pjmedia_port *, const agner_sound *)
+    pj_status_t agner_queue_audio_push(pjmedia_port *, const agner_sound *, int64_t, pj_bool_t)
+    unsigned agner_queue_audio_room(pjmedia_port *)
+    void agner_queue_audio_cancel(pjmedia_port *)
+    void agner_queue_audio_mute(pjmedia_port *)
+
+cdef extern from "recording_ring.h" nogil:
+    int AGNER_AUDIO, AGNER_PAUSE, AGNER_LOST
+    struct agner_chunk:
+        uint32_t kind
+        uint32_t n_samples
+        uint32_t rate
+    struct agner_recording_ring:
+        pass
+    agner_recording_ring *agner_ring_create(uint32_t)
+    void agner_ring_audio(agner_recording_ring *, const int16_t *, const int16_t *, uint32_t, uint32_t)
+    bint agner_ring_is_done(agner_recording_ring *)
+    bint agner_ring_take(agner_recording_ring *, bint, uint32_t *, uint32_t, agner_chunk *)
+
+cdef extern from "recording_tap_port.h" nogil:
+    void agner_tap_install()
+    void agner_tap_uninstall()
+    void agner_tap_record(int, agner_recording_ring *)
+    int agner_tap_count(int)
+    unsigned agner_tap_rate(int)
+
+AUDIO = AGNER_AUDIO
+PAUSE = AGNER_PAUSE
+LOST = AGNER_LOST
+
+cdef agner_news_ring news_ring
+agner_news_init(&news_ring)
+
+
+cdef object failure(str what, pj_status_t status):
+    cdef char text[128]
+    cdef pj_str_t said = pj_strerror(status, text, sizeof(text))
+    return MediaError(f"{what}: {said.ptr[:said.slen].decode(errors='replace')} ({status})")
+
+
+# ---- the conference bridge
+
+
+cdef pjmedia_port *bridge() except NULL:
+    if pjsua_var.mconf == NULL:
+        raise MediaError("there is no conference bridge: the pjsua library is not initialised")
+    return pjmedia_conf_get_master_port(pjsua_var.mconf)
+
+
+def clock_rate():
+    return PJMEDIA_PIA_SRATE(&bridge().info)
+
+
+def connect(int source, int listener):
+    cdef pj_status_t status = pjsua_conf_connect(source, listener)
+    if status != 0:
+        raise failure(f"slot {source} -> {listener}", status)
+
+
+def disconnect(int source, int listener):
+    pjsua_conf_disconnect(source, listener)
+
+
+def n_slots():
+    if pjsua_var.mconf == NULL:
+        return 0
+    return pjmedia_conf_get_port_count(pjsua_var.mconf) - 1
+
+
+def pool_use():
+    cdef void *pool
+    cdef size_t n_bytes = 0
+    bridge()
+    pj_lock_acquire(pjsua_var.cp.lock)
+    pool = pjsua_var.cp.used_list.next
+    while pool != &pjsua_var.cp.used_list:
+        n_bytes += pj_pool_get_used_size(<pj_pool_t *>pool)
+        pool = (<pj_pool_t *>pool).next
+    n_pools = pjsua_var.cp.used_count
+    pj_lock_release(pjsua_var.cp.lock)
+    return n_pools, n_bytes
+
+
+# ---- queue audio
+
+
+cdef class Sound:
+    cdef agner_sound sound
+    cdef const int16_t[::1] samples
+
+    def __init__(self, const int16_t[::1] samples not None):
+        if samples.shape[0] == 0:
+            raise ValueError("a sound of no length")
+        self.samples = samples
+        self.sound.samples = &samples[0]
+        self.sound.n_samples = <unsigned>samples.shape[0]
+
+    def __len__(self):
+        return self.sound.n_samples
+
+
+cdef class QueueAudio:
+    cdef pjmedia_port *port
+    cdef readonly int slot
+
+    def __cinit__(self, int leg):
+        cdef pjmedia_port *master = bridge()
+        cdef pj_pool_t *pool
+        cdef pj_status_t status
+        self.slot = -1
+        status = agner_queue_audio_create(&pjsua_var.cp.factory, PJMEDIA_PIA_SRATE(&master.info),
+                                          PJMEDIA_PIA_SPF(&master.info), leg, &news_ring, &self.port)
+        if status != 0:
+            raise failure("queue audio", status)
+        # The conference takes only the factory from this pool.
+        pool = pj_pool_create(&pjsua_var.cp.factory, "queue-audio-add", 512, 512, NULL)
+        status = pjsua_conf_add_port(pool, self.port, &self.slot)
+        pj_pool_release(pool)
+        if status != 0:
+            self.slot = -1
+            pjmedia_port_destroy(self.port)
+            self.port = NULL
+            raise failure("queue audio", status)
+
+    def __dealloc__(self):
+        self.close()
+
+    def set_music(self, Sound music):
+        self.check()
+        agner_queue_audio_set_music(self.port, &music.sound if music is not None else NULL)
+
+    def play(self, sounds, int64_t play):
+        cdef Sound sound
+        cdef Py_ssize_t n_left = len(sounds)
+        self.check()
+        if n_left == 0 or n_left > agner_queue_audio_room(self.port):
+            raise MediaError(f"{n_left} prompts at once; room is for 1 to {agner_queue_audio_room(self.port)}")
+        for sound in sounds:
+            n_left -= 1
+            agner_queue_audio_push(self.port, &sound.sound, play, n_left == 0)
+
+    def cancel(self):
+        self.check()
+        agner_queue_audio_cancel(self.port)
+
+    cpdef close(self):
+        if self.port != NULL:
+            agner_queue_audio_mute(self.port)
+            pjsua_conf_remove_port(self.slot)
+            pjmedia_port_destroy(self.port)
+            self.port = NULL
+
+    cdef check(self):
+        if self.port == NULL:
+            raise MediaError("this queue audio is closed")
+
+
+def take_news():
+    """[(leg, play)] of the plays that ended. Costs a look at one word when there is nothing."""
+    cdef agner_news news
+    if not agner_news_take(&news_ring, &news):
+        return []
+    ended = [(news.leg, news.play)]
+    while agner_news_take(&news_ring, &news):
+        ended.append((news.leg, news.play))
+    return ended
+
+
+# ---- recording
+
+
+def install_tap():
+    bridge()
+    agner_tap_install()
+
+
+def uninstall_tap():
+    agner_tap_uninstall()
+
+
+def n_taps(int stream):
+    return agner_tap_count(stream)
+
+
+def tap_rate(int stream):
+    return agner_tap_rate(stream)
+
+
+def record(int stream, Ring ring):
+    """`ring` None stops. The former ring is closing afterwards."""
+    if not agner_tap_count(stream) and ring is not None:
+        raise MediaError(f"call {stream} has no tap: only the legs of calls that came in are recorded")
+    agner_tap_record(stream, ring.ring if ring is not None else NULL)
+
+
+cdef class Ring:
+    """Belongs to a RingSet once added, which frees it; without, it is never freed, as a tap may hold it."""
+
+    cdef agner_recording_ring *ring
+
+    def __cinit__(self, uint32_t n_samples):
+        self.ring = agner_ring_create(n_samples)
+        if self.ring == NULL:
+            raise MemoryError
+
+    def write(self, const int16_t[::1] left not None, const int16_t[::1] right not None, uint32_t rate):
+        """For tests: what a tap does with a frame."""
+        agner_ring_audio(self.ring, &left[0], &right[0], <uint32_t>left.shape[0], rate)
+
+
+cdef struct Taken:
+    int ring
+    uint32_t at  # of its first sample on the stage
+    agner_chunk chunk
+
+
+cdef enum:
+    N_STAGE = 1 << 19  # samples taken from all rings in one go: 2 MB
+    N_TAKEN = 1 << 14
+    MAX_FRAME = 1 << 13  # samples; no ring holds a longer frame
+
+
+cdef class RingSet:
+    cdef agner_recording_ring **rings
+    cdef uint8_t *is_done
+    cdef list keys
+    cdef uint32_t *stage
+    cdef Taken *taken
+
+    def __cinit__(self):
+        self.keys = []
+        self.stage = <uint32_t *>malloc(N_STAGE * sizeof(uint32_t))
+        self.taken = <Taken *>malloc(N_TAKEN * sizeof(Taken))
+        if self.stage == NULL or self.taken == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.rings)
+        free(self.is_done)
+        free(self.stage)
+        free(self.taken)
+
+    def __len__(self):
+        return len(self.keys)
+
+    def add(self, key, Ring ring):
+        cdef size_t n = len(self.keys) + 1
+        cdef agner_recording_ring **rings = <agner_recording_ring **>realloc(self.rings, n * sizeof(void *))
+        cdef uint8_t *is_done
+        if rings == NULL:
+            raise MemoryError
+        self.rings = rings
+        is_done = <uint8_t *>realloc(self.is_done, n)
+        if is_done == NULL:
+            raise MemoryError
+        self.is_done = is_done
+        self.rings[n - 1] = ring.ring
+        self.keys.append(key)
+
+    def drain(self):
+        """([(key, kind, rate, samples or their number)], [keys whose ring is done and gone], is there more)."""
+        cdef int n_rings = len(self.keys), n_taken, i
+        cdef bint more = False
+        with nogil:
+            n_taken = self.take_all(n_rings, &more)
+        chunks = [self.as_chunk(&self.taken[i]) for i in range(n_taken)]
+        finished = []
+        for i in range(n_rings - 1, -1, -1):
+            if self.is_done[i]:
+                finished.append(self.keys[i])
+                free(self.rings[i])
+                self.rings[i] = self.rings[len(self.keys) - 1]
+                self.keys[i] = self.keys[len(self.keys) - 1]
+                self.keys.pop()
+        return chunks, finished, bool(more)
+
+    cdef int take_all(self, int n_rings, bint *more) noexcept nogil:
+        cdef uint32_t at = 0
+        cdef int n_taken = 0, i
+        cdef bint done
+        cdef agner_chunk chunk
+        for i in range(n_rings):
+            done = agner_ring_is_done(self.rings[i])
+            self.is_done[i] = False
+            while True:
+                if N_STAGE - at < MAX_FRAME or n_taken == N_TAKEN:
+                    more[0] = True
+                    break
+                if not agner_ring_take(self.rings[i], done, self.stage + at, N_STAGE - at, &chunk):
+                    self.is_done[i] = done
+                    break
+                self.taken[n_taken].ring = i
+                self.taken[n_taken].at = at
+                self.taken[n_taken].chunk = chunk
+                n_taken += 1
+                if chunk.kind == <uint32_t>AGNER_AUDIO:
+                    at += chunk.n_samples
+        return n_taken
+
+    cdef object as_chunk(self, Taken *taken):
+        cdef agner_chunk chunk = taken.chunk
+        samples = chunk.n_samples
+        if chunk.kind == <uint32_t>AGNER_AUDIO:
+            samples = PyBytes_FromStringAndSize(<char *>(self.stage + taken.at), chunk.n_samples * sizeof(uint32_t))
+        return self.keys[taken.ring], <int>chunk.kind, chunk.rate, samples

@@ -1,0 +1,232 @@
+"""Recordings on their way from the rings to the disk, in a thread of their own. Counterpart: recording_tap_port.c fills the rings.
+
+The thread takes what all rings hold a few times a second, in one go and without the GIL, and gives it to soundfile. The media clock
+never waits for it: a ring that runs full counts what it loses, and the file has silence of that length. A disk that is full or gone is
+tried again every second, and what it missed is silence too. What happens to a file is told by poll(), never raised.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from engine.callflow.events import RecordingClosed, RecordingTrouble
+from engine.media import ports
+
+EVERY_S = 0.2  # how often the rings are drained
+RING_S = 1.5  # how long the thread may stand still before audio is lost
+STAMP_S = 0.5  # how often a file's header is brought up to date, so that it plays after a crash
+RETRY_S = 1.0
+BLOCK = 1 << 16  # samples of silence written at once
+FORMATS = ("wav", "flac")
+FLAC_BLOCK = 4096  # samples that libFLAC gathers before it writes a frame
+
+log = logging.getLogger(__name__)
+Stereo = npt.NDArray[np.int16]  # (n, 2): left the caller, right what the caller hears
+
+
+class RecordingFile:
+    """One file. Frames are samples of both channels at the file's rate."""
+
+    def __init__(self, leg: int, path: Path, rate: int) -> None:
+        self.leg, self.path, self.rate = leg, path, rate
+        self.n_overruns = 0
+        self.n_lost = 0  # frames of silence that should have been audio
+        self.trouble = ""  # why the disk does not take it; empty if it does
+        self._file: soundfile.SoundFile | None = None
+        self._n_frames = 0  # on disk
+        self._n_missing = 0  # not on disk, to be made up by silence
+        self._retry_at = 0.0
+        self._stamped_at = 0.0
+        self._resampler: soxr.ResampleStream | None = None
+        self._from_rate = rate
+
+    def add(self, kind: int, rate: int, audio: Stereo | int, now: float) -> None:
+        """A chunk of a ring: samples, or the length of a silence."""
+        if rate != self._from_rate:
+            self._change_rate(rate, now)
+        if isinstance(audio, int):
+            n_frames = audio
+            if kind == ports.LOST:
+                self.n_overruns += 1
+                self.n_lost += round(n_frames * self.rate / rate)
+            while n_frames:
+                n = min(n_frames, BLOCK)
+                self._add(np.zeros((n, 2), np.int16), now)
+                n_frames -= n
+        else:
+            self._add(audio, now)
+
+    def stamp(self, now: float) -> None:
+        """Bring the header up to date, so that the file plays if the process dies."""
+        if self._file is None or now < self._stamped_at + STAMP_S:
+            return
+        self._stamped_at = now
+        if self.path.suffix == ".wav":
+            # soundfile has no word for this libsndfile command (SFC_UPDATE_HEADER_NOW); its flush() is an fsync.
+            soundfile._snd.sf_command(self._file._file, 0x1060, soundfile._ffi.NULL, 0)
+        else:
+            stamp_flac(self.path, (self._n_frames - 1) // FLAC_BLOCK * FLAC_BLOCK)
+
+    def close(self, now: float) -> RecordingClosed:
+        if self._resampler is not None:
+            self._write(self._resampler.resample_chunk(np.zeros((0, 2), np.int16), last=True), now)
+        if self._file is None or self._n_missing:
+            self._retry_at = 0.0
+            self._write(np.zeros((0, 2), np.int16), now)
+        self._shut()
+        self.n_lost += self._n_missing
+        return RecordingClosed(
+            self.leg, str(self.path), self._n_frames / self.rate, self.n_overruns, self.n_lost / self.rate
+        )
+
+    def _change_rate(self, rate: int, now: float) -> None:
+        """The leg has another codec than the file has a rate for."""
+        if self._resampler is not None:
+            self._write(self._resampler.resample_chunk(np.zeros((0, 2), np.int16), last=True), now)
+        self._from_rate = rate
+        self._resampler = None if rate == self.rate else soxr.ResampleStream(rate, self.rate, 2, dtype="int16")
+
+    def _add(self, audio: Stereo, now: float) -> None:
+        self._write(self._resampler.resample_chunk(audio) if self._resampler is not None else audio, now)
+
+    def _write(self, audio: Stereo, now: float) -> None:
+        if self._file is None and now < self._retry_at:
+            self._n_missing += len(audio)
+            return
+        try:
+            if self._file is None:
+                self._open()
+            while self._n_missing:
+                n = min(self._n_missing, BLOCK)
+                self._put(np.zeros((n, 2), np.int16))
+                self._n_missing -= n
+                self.n_lost += n
+            self._put(audio)
+            self.trouble = ""
+        except (OSError, soundfile.SoundFileError, AssertionError) as error:
+            # soundfile asserts that all was written, which a full disk does not do.
+            self._n_missing += len(audio)
+            self._retry_at = now + RETRY_S
+            self.trouble = str(error) or "the disk took only a part"
+            self._shut()
+
+    def _put(self, audio: Stereo) -> None:
+        if len(audio):
+            assert self._file is not None
+            self._file.buffer_write(np.ascontiguousarray(audio).data, "int16")
+            self._n_frames += len(audio)
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._n_frames and self.path.suffix == ".flac":
+            raise OSError("a FLAC file that broke off cannot be continued")
+        if self._n_frames:
+            self._file = soundfile.SoundFile(self.path, "r+")
+            self._file.seek(self._n_frames)
+        else:
+            self._file = soundfile.SoundFile(self.path, "w", self.rate, 2, "PCM_16")
+
+    def _shut(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError, soundfile.SoundFileError):
+                file.close()
+
+
+def stamp_flac(path: Path, n_frames: int) -> None:
+    """Write the length into the file's STREAMINFO (RFC 9639 section 8.2), which libFLAC does only when it closes the file."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR)
+        try:
+            packed = int.from_bytes(os.pread(fd, 8, 18), "big")  # rate, channels, bits; the length is the low 36 bits
+            os.pwrite(fd, (packed >> 36 << 36 | max(n_frames, 0)).to_bytes(8, "big"), 18)
+        finally:
+            os.close(fd)
+
+
+class Recorder:
+    """The thread, and its doors: start() and poll() for the engine."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._news: deque[RecordingClosed | RecordingTrouble] = deque()
+        self._started: deque[tuple[RecordingFile, ports.Ring]] = deque()
+        self._files: dict[int, RecordingFile] = {}
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def start(self, leg: int, path: Path, rate: int) -> ports.Ring:
+        """A ring for a leg whose codec has this rate; what is put into it goes to `path`. The file is opened by the thread."""
+        if path.suffix[1:] not in FORMATS:
+            raise ValueError(f"{path}: recordings are {' or '.join(FORMATS)}")
+        ring = ports.Ring(int(rate * RING_S))
+        self._started.append((RecordingFile(leg, path, self.rate), ring))
+        self._wake.set()
+        return ring
+
+    def poll(self) -> list[RecordingClosed | RecordingTrouble]:
+        news = []
+        while self._news:
+            news.append(self._news.popleft())
+        return news
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write out and close what is left. Rings that a tap still holds after half of the time are taken as they are."""
+        self._stop = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        rings = ports.RingSet()
+        n_started = 0
+        stop_at = float("inf")
+        while True:
+            while self._started:
+                file, ring = self._started.popleft()
+                n_started += 1
+                self._files[n_started] = file
+                rings.add(n_started, ring)
+            try:
+                self._drain(rings)
+            except Exception:
+                log.exception("recordings: an error of our own")
+            if self._stop:
+                stop_at = min(stop_at, time.monotonic() + 2.5)
+                if not self._files or time.monotonic() > stop_at:
+                    break
+                time.sleep(0.02)
+            elif self._files:
+                time.sleep(EVERY_S)
+            else:
+                self._wake.wait()
+                self._wake.clear()
+        for file in self._files.values():
+            self._news.append(file.close(time.monotonic()))
+
+    def _drain(self, rings: ports.RingSet) -> None:
+        more = True
+        while more:
+            chunks, finished, more = rings.drain()
+            now = time.monotonic()
+            for key, kind, rate, audio in chunks:
+                file = self._files[key]
+                had = file.trouble
+                samples = audio if isinstance(audio, int) else np.frombuffer(audio, np.int16).reshape(-1, 2)
+                file.add(kind, rate, samples, now)
+                if file.trouble and not had:
+                    self._news.append(RecordingTrouble(file.leg, str(file.path), file.trouble))
+            for key in finished:
+                self._news.append(self._files.pop(key).close(now))
+        for file in self._files.values():
+            file.stamp(now)

@@ -1,0 +1,159 @@
+/* From a recorded leg to the disk: one writer (the leg's tap), one reader (the writer thread), no locks, nothing ever waits.
+ *
+ * The ring holds chunks: a header word with kind and length, a word with the sample rate, and for audio one word a sample, the left
+ * channel in its low half. Lengths are samples per channel. What finds no room is counted, and told as a LOST chunk of the same
+ * length before the next audio, so both channels and the clock stay where they were.
+ *
+ * A ring outlives the tap that fills it: a re-INVITE replaces the tap, and the reader is done only when the engine has closed the ring
+ * and no tap holds it any more.
+ */
+#ifndef AGNER_RECORDING_RING_H
+#define AGNER_RECORDING_RING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+enum agner_chunk_kind {
+    AGNER_AUDIO,
+    AGNER_PAUSE, /* the leg had no stream, as between two re-INVITEs: silence */
+    AGNER_LOST,  /* the reader was too slow: silence, and counted */
+};
+
+struct agner_chunk {
+    uint32_t kind, n_samples, rate;
+};
+
+struct agner_recording_ring {
+    uint32_t n_words; /* a power of two */
+    atomic_uint write, read;
+    atomic_int n_taps;   /* taps that may write */
+    atomic_bool closing; /* no tap takes it up any more */
+
+    /* the writer's own; the reader looks at them only when nobody writes any more */
+    uint64_t last_ns; /* when the last frame came, by the monotonic clock; 0: none yet */
+    uint32_t lost, lost_rate;
+
+    uint32_t words[];
+};
+
+#define AGNER_CHUNK_HEADER 2u
+#define AGNER_CHUNK_LENGTH(header) ((header) & 0x3fffffffu)
+
+static inline struct agner_recording_ring *agner_ring_create(uint32_t min_words)
+{
+    struct agner_recording_ring *ring;
+    uint32_t n_words = 1024;
+
+    while (n_words < min_words)
+        n_words *= 2;
+    ring = calloc(1, sizeof(*ring) + n_words * sizeof(uint32_t));
+    if (ring)
+        ring->n_words = n_words;
+    return ring;
+}
+
+static inline uint32_t *agner_ring_word(struct agner_recording_ring *ring, uint32_t at)
+{
+    return &ring->words[at & (ring->n_words - 1)];
+}
+
+static inline uint32_t agner_ring_room(struct agner_recording_ring *ring, uint32_t write)
+{
+    return ring->n_words - (write - atomic_load_explicit(&ring->read, memory_order_acquire));
+}
+
+static inline void agner_ring_header(struct agner_recording_ring *ring, uint32_t at, struct agner_chunk chunk)
+{
+    *agner_ring_word(ring, at) = chunk.kind << 30 | AGNER_CHUNK_LENGTH(chunk.n_samples);
+    *agner_ring_word(ring, at + 1) = chunk.rate;
+}
+
+static inline void agner_ring_lose(struct agner_recording_ring *ring, uint32_t n_samples, uint32_t rate)
+{
+    /* A leg that changed its rate while the reader stood still: count in the new one. */
+    if (ring->lost && ring->lost_rate != rate)
+        ring->lost = (uint32_t)((uint64_t)ring->lost * rate / ring->lost_rate);
+    ring->lost += n_samples;
+    ring->lost_rate = rate;
+}
+
+/* Silence of a known length. */
+static inline void agner_ring_pause(struct agner_recording_ring *ring, uint32_t n_samples, uint32_t rate)
+{
+    uint32_t write = atomic_load_explicit(&ring->write, memory_order_relaxed);
+
+    if (ring->lost || agner_ring_room(ring, write) < AGNER_CHUNK_HEADER) {
+        agner_ring_lose(ring, n_samples, rate);
+        return;
+    }
+    agner_ring_header(ring, write, (struct agner_chunk){AGNER_PAUSE, n_samples, rate});
+    atomic_store_explicit(&ring->write, write + AGNER_CHUNK_HEADER, memory_order_release);
+}
+
+/* One frame of both channels; NULL is silence. */
+static inline void agner_ring_audio(struct agner_recording_ring *ring, const int16_t *left, const int16_t *right,
+                                    uint32_t n_samples, uint32_t rate)
+{
+    uint32_t write = atomic_load_explicit(&ring->write, memory_order_relaxed);
+
+    if (agner_ring_room(ring, write) < n_samples + 2 * AGNER_CHUNK_HEADER) {
+        agner_ring_lose(ring, n_samples, rate);
+        return;
+    }
+    if (ring->lost) {
+        agner_ring_header(ring, write, (struct agner_chunk){AGNER_LOST, ring->lost, ring->lost_rate});
+        write += AGNER_CHUNK_HEADER;
+        ring->lost = 0;
+    }
+    agner_ring_header(ring, write, (struct agner_chunk){AGNER_AUDIO, n_samples, rate});
+    write += AGNER_CHUNK_HEADER;
+    for (uint32_t i = 0; i < n_samples; ++i)
+        *agner_ring_word(ring, write + i) =
+            (uint32_t)(uint16_t)(left ? left[i] : 0) | (uint32_t)(uint16_t)(right ? right[i] : 0) << 16;
+    atomic_store_explicit(&ring->write, write + n_samples, memory_order_release);
+}
+
+static inline bool agner_ring_is_done(struct agner_recording_ring *ring)
+{
+    return atomic_load_explicit(&ring->closing, memory_order_acquire) &&
+           atomic_load_explicit(&ring->n_taps, memory_order_acquire) == 0;
+}
+
+/* Take the next chunk: audio as far as one rate reaches, at most `room` samples, into `out` as words; or one silence.
+ * `done` is what agner_ring_is_done() said before: then what was lost at the very end is told too. */
+static inline bool agner_ring_take(struct agner_recording_ring *ring, bool done, uint32_t *out, uint32_t room,
+                                   struct agner_chunk *chunk)
+{
+    uint32_t write = atomic_load_explicit(&ring->write, memory_order_acquire);
+    uint32_t read = atomic_load_explicit(&ring->read, memory_order_relaxed);
+
+    *chunk = (struct agner_chunk){AGNER_AUDIO, 0, 0};
+    while (read != write) {
+        uint32_t header = *agner_ring_word(ring, read), rate = *agner_ring_word(ring, read + 1);
+        uint32_t kind = header >> 30, n_samples = AGNER_CHUNK_LENGTH(header);
+
+        if (chunk->n_samples && (kind != AGNER_AUDIO || rate != chunk->rate))
+            break;
+        if (kind == AGNER_AUDIO && chunk->n_samples + n_samples > room)
+            break;
+        read += AGNER_CHUNK_HEADER;
+        if (kind == AGNER_AUDIO) {
+            for (uint32_t i = 0; i < n_samples; ++i)
+                out[chunk->n_samples + i] = *agner_ring_word(ring, read + i);
+            read += n_samples;
+        }
+        *chunk = (struct agner_chunk){kind, chunk->n_samples + n_samples, rate};
+        if (kind != AGNER_AUDIO)
+            break;
+    }
+    atomic_store_explicit(&ring->read, read, memory_order_release);
+    if (chunk->n_samples == 0 && read == write && done && ring->lost) {
+        *chunk = (struct agner_chunk){AGNER_LOST, ring->lost, ring->lost_rate};
+        ring->lost = 0;
+    }
+    return chunk->n_samples > 0;
+}
+
+#endif

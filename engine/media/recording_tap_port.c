@@ -1,0 +1,321 @@
+/* A port around the caller's stream port. See recording_tap_port.h.
+ *
+ * The conference calls put_frame once per frame whatever happens: with what the caller hears, or with an empty heart-beat. That is the
+ * clock of the recording. It calls get_frame only while somebody listens to the caller. When nobody does, the tap itself takes the
+ * frame: so the caller is always recorded, and the jitter buffer does not fill with old audio that the agent would hear later.
+ *
+ * Frames the caller sent wait for their put_frame in a short queue, as get and put may come in pairs where the frame lengths of stream
+ * and bridge differ.
+ */
+#include "recording_tap_port.h"
+
+#include <time.h>
+
+#include <pj/assert.h>
+#include <pj/log.h>
+#include <pj/pool.h>
+#include <pj/string.h>
+#include <pjmedia/errno.h>
+#include <pjsua-lib/pjsua.h>
+#include <pjsua-lib/pjsua_internal.h>
+
+#define THIS_FILE "recording_tap"
+#define SIGNATURE PJMEDIA_SIG_CLASS_PORT_AUD('A', 't')
+#define MAX_QUEUED 4
+
+/* What the engine wants recorded, by pjsua's number of the call. Taps come and go with re-INVITEs; a line stays. */
+static struct line {
+    atomic_flag lock; /* held for a few instructions, while a ring changes hands */
+    struct agner_recording_ring *ring;
+    atomic_uint generation; /* of the newest tap: an older one writes no more */
+    atomic_uint change;     /* counts the changes of `ring` and `generation`, for a cheap look */
+    atomic_uint rate;       /* of the newest tap, Hz */
+    atomic_int n_taps;
+} lines[PJSUA_MAX_CALLS];
+
+static void (*next_on_stream_created2)(pjsua_call_id, pjsua_on_stream_created_param *);
+
+struct recording_tap_port {
+    pjmedia_port base;
+    pj_pool_t *pool;
+    pjmedia_port *stream;
+    struct line *line;
+    unsigned generation, seen_change;
+    struct agner_recording_ring *ring; /* held: counted in its n_taps */
+    pj_bool_t is_first;                /* no frame put since the ring was taken */
+
+    unsigned rate, n_channels, n_samples; /* samples a frame and channel */
+    unsigned n_gets;                      /* frames got and not yet matched by a put */
+    pj_int16_t *queue[MAX_QUEUED];
+    unsigned n_queued;
+    pj_int16_t *spare; /* a frame the tap itself takes, and the mixed-down right channel */
+};
+
+static pj_status_t tap_get_frame(pjmedia_port *this_port, pjmedia_frame *frame);
+static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame);
+static pj_status_t tap_on_destroy(pjmedia_port *this_port);
+
+static void lock(struct line *line)
+{
+    while (atomic_flag_test_and_set_explicit(&line->lock, memory_order_acquire))
+        ;
+}
+
+static void unlock(struct line *line)
+{
+    atomic_flag_clear_explicit(&line->lock, memory_order_release);
+}
+
+pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int call_id, pjmedia_port **p_port)
+{
+    struct recording_tap_port *port;
+    unsigned spf = PJMEDIA_PIA_SPF(&stream->info);
+    pj_pool_t *pool;
+    pj_status_t status;
+
+    PJ_ASSERT_RETURN(factory && stream && p_port, PJ_EINVAL);
+    if (call_id < 0 || call_id >= PJSUA_MAX_CALLS)
+        return PJ_EINVAL;
+
+    pool = pj_pool_create(factory, "recording-tap", 1024 + (MAX_QUEUED + 1) * spf * sizeof(pj_int16_t), 512, NULL);
+    if (!pool)
+        return PJ_ENOMEM;
+    port = PJ_POOL_ZALLOC_T(pool, struct recording_tap_port);
+    port->pool = pool;
+    port->stream = stream;
+    port->base.info = stream->info;
+    port->base.info.signature = SIGNATURE;
+    port->base.get_frame = &tap_get_frame;
+    port->base.put_frame = &tap_put_frame;
+    port->base.on_destroy = &tap_on_destroy;
+    port->rate = PJMEDIA_PIA_SRATE(&stream->info);
+    port->n_channels = PJMEDIA_PIA_CCNT(&stream->info);
+    port->n_samples = spf / port->n_channels;
+    for (unsigned i = 0; i < MAX_QUEUED; ++i)
+        port->queue[i] = pj_pool_alloc(pool, spf * sizeof(pj_int16_t));
+    port->spare = pj_pool_alloc(pool, spf * sizeof(pj_int16_t));
+
+    status = pjmedia_port_init_grp_lock(&port->base, pool, NULL);
+    if (status != PJ_SUCCESS) {
+        pj_pool_release(pool);
+        return status;
+    }
+    /* pjsua destroys the stream while the conference may still be in one of our frames. */
+    if (stream->grp_lock)
+        pj_grp_lock_add_ref(stream->grp_lock);
+
+    port->line = &lines[call_id];
+    lock(port->line);
+    port->generation = atomic_fetch_add_explicit(&port->line->generation, 1, memory_order_relaxed) + 1;
+    atomic_fetch_add_explicit(&port->line->change, 1, memory_order_release);
+    atomic_store_explicit(&port->line->rate, port->rate, memory_order_relaxed);
+    atomic_fetch_add_explicit(&port->line->n_taps, 1, memory_order_relaxed);
+    unlock(port->line);
+    *p_port = &port->base;
+    return PJ_SUCCESS;
+}
+
+static void on_stream_created2(pjsua_call_id call_id, pjsua_on_stream_created_param *param)
+{
+    const pjsip_inv_session *inv = pjsua_var.calls[call_id].inv;
+    pjmedia_port *tap;
+    pj_status_t status;
+
+    if (next_on_stream_created2)
+        next_on_stream_created2(call_id, param);
+    if (!inv || inv->role != PJSIP_ROLE_UAS)
+        return;
+    status = agner_tap_create(&pjsua_var.cp.factory, param->port, call_id, &tap);
+    if (status != PJ_SUCCESS) {
+        PJ_PERROR(1, (THIS_FILE, status, "call %d cannot be recorded", call_id));
+        return;
+    }
+    param->port = tap;
+    param->destroy_port = PJ_TRUE;
+}
+
+void agner_tap_install(void)
+{
+    if (pjsua_var.ua_cfg.cb.on_stream_created2 == &on_stream_created2)
+        return;
+    next_on_stream_created2 = pjsua_var.ua_cfg.cb.on_stream_created2;
+    pjsua_var.ua_cfg.cb.on_stream_created2 = &on_stream_created2;
+}
+
+void agner_tap_uninstall(void)
+{
+    if (pjsua_var.ua_cfg.cb.on_stream_created2 == &on_stream_created2)
+        pjsua_var.ua_cfg.cb.on_stream_created2 = next_on_stream_created2;
+}
+
+int agner_tap_count(int call_id)
+{
+    return call_id >= 0 && call_id < PJSUA_MAX_CALLS ? atomic_load(&lines[call_id].n_taps) : 0;
+}
+
+unsigned agner_tap_rate(int call_id)
+{
+    return agner_tap_count(call_id) ? atomic_load(&lines[call_id].rate) : 0;
+}
+
+void agner_tap_record(int call_id, struct agner_recording_ring *ring)
+{
+    struct line *line = &lines[call_id];
+    struct agner_recording_ring *former;
+
+    lock(line);
+    former = line->ring;
+    line->ring = ring;
+    atomic_fetch_add_explicit(&line->change, 1, memory_order_release);
+    unlock(line);
+    if (former)
+        atomic_store_explicit(&former->closing, true, memory_order_release);
+}
+
+static void let_go(struct recording_tap_port *port)
+{
+    if (port->ring)
+        atomic_fetch_sub_explicit(&port->ring->n_taps, 1, memory_order_release);
+    port->ring = NULL;
+}
+
+/* Take up the ring that the engine wants, or let the old one go. */
+static void follow(struct recording_tap_port *port)
+{
+    struct line *line = port->line;
+    struct agner_recording_ring *wanted;
+
+    lock(line);
+    port->seen_change = atomic_load_explicit(&line->change, memory_order_relaxed);
+    wanted = port->generation == atomic_load_explicit(&line->generation, memory_order_relaxed) ? line->ring : NULL;
+    if (wanted != port->ring) {
+        let_go(port);
+        if (wanted)
+            atomic_fetch_add_explicit(&wanted->n_taps, 1, memory_order_acquire);
+        port->ring = wanted;
+        port->is_first = PJ_TRUE;
+    }
+    unlock(line);
+}
+
+/* Stereo streams are recorded as the middle of both. */
+static void to_mono(const struct recording_tap_port *port, const pj_int16_t *from, pj_int16_t *to)
+{
+    if (port->n_channels == 1) {
+        pjmedia_copy_samples(to, from, port->n_samples);
+        return;
+    }
+    for (unsigned i = 0; i < port->n_samples; ++i)
+        to[i] = (pj_int16_t)((from[i * port->n_channels] + from[i * port->n_channels + 1]) / 2);
+}
+
+static void enqueue(struct recording_tap_port *port, const pjmedia_frame *frame)
+{
+    if (port->n_queued == MAX_QUEUED) { /* nobody puts: keep the newest */
+        pj_int16_t *oldest = port->queue[0];
+
+        for (unsigned i = 1; i < MAX_QUEUED; ++i)
+            port->queue[i - 1] = port->queue[i];
+        port->queue[MAX_QUEUED - 1] = oldest;
+        --port->n_queued;
+    }
+    if (frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->buf && frame->size)
+        to_mono(port, frame->buf, port->queue[port->n_queued]);
+    else
+        pjmedia_zero_samples(port->queue[port->n_queued], port->n_samples);
+    ++port->n_queued;
+}
+
+static pj_status_t tap_get_frame(pjmedia_port *this_port, pjmedia_frame *frame)
+{
+    struct recording_tap_port *port = (struct recording_tap_port *)this_port;
+    pj_status_t status = pjmedia_port_get_frame(port->stream, frame);
+
+    if (status != PJ_SUCCESS)
+        frame->type = PJMEDIA_FRAME_TYPE_NONE;
+    if (port->n_gets < MAX_QUEUED)
+        ++port->n_gets;
+    if (port->ring)
+        enqueue(port, frame);
+    return status;
+}
+
+/* Nobody listened to the caller since the last frame. */
+static void pull(struct recording_tap_port *port)
+{
+    pjmedia_frame frame;
+
+    pj_bzero(&frame, sizeof(frame));
+    frame.buf = port->spare;
+    frame.size = port->n_samples * port->n_channels * sizeof(pj_int16_t);
+    if (pjmedia_port_get_frame(port->stream, &frame) != PJ_SUCCESS)
+        frame.type = PJMEDIA_FRAME_TYPE_NONE;
+    if (port->ring)
+        enqueue(port, &frame);
+}
+
+static pj_uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (pj_uint64_t)now.tv_sec * 1000000000u + (pj_uint64_t)now.tv_nsec;
+}
+
+static void record(struct recording_tap_port *port, const pjmedia_frame *frame)
+{
+    struct agner_recording_ring *ring = port->ring;
+    pj_uint64_t now = now_ns(), frame_ns = port->n_samples * 1000000000ull / port->rate;
+    const pj_int16_t *left = NULL, *right = NULL;
+
+    /* Another tap of this call wrote before, and for a while there was none. */
+    if (port->is_first && ring->last_ns && now - ring->last_ns > frame_ns * 3 / 2)
+        agner_ring_pause(ring, (pj_uint32_t)((now - ring->last_ns - frame_ns) * port->rate / 1000000000u), port->rate);
+    port->is_first = PJ_FALSE;
+    ring->last_ns = now;
+
+    if (port->n_queued)
+        left = port->queue[0];
+    if (frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->buf && frame->size) {
+        to_mono(port, frame->buf, port->spare);
+        right = port->spare;
+    }
+    agner_ring_audio(ring, left, right, port->n_samples, port->rate);
+    if (port->n_queued) {
+        pj_int16_t *done = port->queue[0];
+
+        for (unsigned i = 1; i < port->n_queued; ++i)
+            port->queue[i - 1] = port->queue[i];
+        port->queue[--port->n_queued] = done;
+    }
+}
+
+static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame)
+{
+    struct recording_tap_port *port = (struct recording_tap_port *)this_port;
+
+    if (atomic_load_explicit(&port->line->change, memory_order_acquire) != port->seen_change) {
+        follow(port);
+        if (!port->ring)
+            port->n_queued = 0;
+    }
+    if (port->n_gets)
+        --port->n_gets;
+    else
+        pull(port);
+    if (port->ring)
+        record(port, frame);
+    return pjmedia_port_put_frame(port->stream, frame);
+}
+
+static pj_status_t tap_on_destroy(pjmedia_port *this_port)
+{
+    struct recording_tap_port *port = (struct recording_tap_port *)this_port;
+
+    let_go(port);
+    atomic_fetch_sub_explicit(&port->line->n_taps, 1, memory_order_release);
+    if (port->stream->grp_lock)
+        pj_grp_lock_dec_ref(port->stream->grp_lock);
+    pj_pool_safe_release(&port->pool);
+    return PJ_SUCCESS;
+}

@@ -1,0 +1,26 @@
+/* A tap in the stream of each caller's leg: what goes through it both ways can be recorded. No conference slot, no thread. */
+#ifndef AGNER_RECORDING_TAP_PORT_H
+#define AGNER_RECORDING_TAP_PORT_H
+
+#include <pjmedia/port.h>
+
+#include "recording_ring.h"
+
+/* Put a tap into the audio stream of every call that comes in (UAS) from now on. Once, after the pjsua library is initialised. */
+void agner_tap_install(void);
+void agner_tap_uninstall(void);
+
+/* Let the taps of this call write into the ring, also those that a re-INVITE will make; NULL: stop. Engine thread only.
+ * The former ring, if any, is closing afterwards. */
+void agner_tap_record(int call_id, struct agner_recording_ring *ring);
+
+/* Taps that the call has now, at most one but for the moment of a re-INVITE. */
+int agner_tap_count(int call_id);
+
+/* The sample rate of the call's stream in Hz; 0 if it has no tap. */
+unsigned agner_tap_rate(int call_id);
+
+/* A tap around any port, for a call's number. The port is kept alive as long as the tap. */
+pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int call_id, pjmedia_port **p_port);
+
+#endif
