@@ -55,8 +55,9 @@ class Offer:
 class Call:
     """One call. `state`, `deadline` and `cdr` may be read by anybody; only handle() changes them."""
 
-    def __init__(self, call: str, rules: Rules) -> None:
+    def __init__(self, call: str, rules: Rules, plan: str | None = None) -> None:
         self.id = call
+        self.plan = plan
         self.state = State.NEW
         self.since: float = 0.0  # when the state was entered
         self.deadline: float | None = None  # when TimeUp is due
@@ -65,12 +66,12 @@ class Call:
         self.offers: dict[int, Offer] = {}
         self.talk: int | None = None  # the offer that became the talk
         self.queue: Queue | None = None  # the queue step while waiting
+        self.queued_at = 0.0
         self._rules = rules
         self._transfer: Transfer | None = None
         self._caller_is_up = True
         self._play = 0  # number of the prompts that play now, 0: none
         self._n_plays = 0
-        self._queued_at = 0.0
         self._announce_at = 0.0
         self._verdict: str | None = None  # what became of the call so far
 
@@ -114,13 +115,13 @@ class Call:
 
     def begin(self, event: ev.CallArrived, now: float) -> Iterator[Command]:
         caller = event.caller
-        self.cdr = Cdr(self.id, caller.trunk, caller.ani, caller.dnis, now)
+        self.cdr = Cdr(self.id, caller.trunk, caller.ani, caller.dnis, now, self.plan)
         yield do.OpenCdr(self.cdr)
         yield do.TakeStep("start")
 
     def turn_away(self, event: ev.CallTurnedAway, now: float) -> Iterator[Command]:
         caller, error = event.caller, event.error
-        self.cdr = Cdr(self.id, caller.trunk, caller.ani, caller.dnis, now)
+        self.cdr = Cdr(self.id, caller.trunk, caller.ani, caller.dnis, now, self.plan)
         self._verdict = error.disposition
         self._set(status=error.status, ended_by="switch")
         yield do.RejectCaller(error.status, error.retry_after_s)
@@ -151,7 +152,7 @@ class Call:
 
     def enter_queue(self, event: ev.QueuePlanned, now: float) -> Iterator[Command]:
         step = event.step
-        self.queue, self._queued_at, self._verdict = step, now, None
+        self.queue, self.queued_at, self._verdict = step, now, None
         self._set(queue=step.queue)
         if step.announce:
             self._announce_at = now + step.announce.first_s
@@ -304,7 +305,7 @@ class Call:
     def _leave_queue_segment(self, outcome: str, now: float) -> Command:
         assert self.queue
         queue, self.queue = self.queue.queue, None
-        return do.WriteSegment(Segment(self.id, "queue", self._queued_at, now, outcome, queue=queue))
+        return do.WriteSegment(Segment(self.id, "queue", self.queued_at, now, outcome, queue=queue))
 
     def _close_offer(self, number: int, outcome: str, now: float, status: int | None = None) -> Command:
         offer = self.offers.pop(number)

@@ -208,6 +208,14 @@ class LegMedia:
 
 
 @dataclass(frozen=True, slots=True)
+class LegPlayed:
+    """The leg has taken the last sample of the prompts numbered `play`; the call learns it as PlayFinished."""
+
+    leg: int
+    play: int
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """The leg is gone for good; nothing more will come from it."""
 

@@ -57,3 +57,15 @@ class Staff:
     skills: tuple[str, ...]
     queues: Mapping[str, Queue]
     agents: Mapping[str, Agent]
+
+
+def meets(skills: Mapping[str, int], needs: Needs) -> bool:
+    """Whether these skills satisfy the needs: any of their terms, in all its parts."""
+    return not needs or any(all(skills.get(skill, 0) >= level for skill, level in term) for term in needs)
+
+
+def able(staff: Staff, queue: str, needs: Needs) -> list[Agent]:
+    """Who serves a queue and has what the queue and the call ask for, whatever they do now; those offered first come first."""
+    serving = [(serves, agent) for agent in staff.agents.values() for serves in agent.queues if serves.queue == queue]
+    serving.sort(key=lambda pair: (pair[0].rank, pair[0].from_s))
+    return [agent for _, agent in serving if meets(agent.skills, staff.queues[queue].needs) and meets(agent.skills, needs)]

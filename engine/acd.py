@@ -1,0 +1,289 @@
+"""The Python face of the ACD core: names to handles on the way in, events on the way out. Counterpart: acd_core.pyi.
+
+Nothing is decided here. The core is the single truth of who waits and what every agent does; this file holds no state of its own
+but the two directions of each name.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
+
+import acd_core
+from acd_core import AgentState, Cancelled, Failure, Out, Reason
+from acd_core import Policy as CorePolicy
+
+from engine.callflow import events as ev
+from engine.callflow import plan
+from engine.callflow.events import Event, Refusal
+from engine.callflow.record import AgentSpan
+from engine.callflow.staff import Agent, Policy, Queue, Staff
+
+_STRATEGIES = {name.lower(): strategy for name, strategy in acd_core.Strategy.__members__.items()}
+
+_FAILURES = {
+    Refusal.REJECTED: "refuse",
+    Refusal.NO_ANSWER: "no_answer",
+    Refusal.BUSY: "busy",
+    Refusal.UNREACHABLE: "unreachable",
+}
+
+_POLICIES = {"ready": CorePolicy.STAY_READY, "pause": CorePolicy.PAUSE, "not_ready": CorePolicy.GO_NOT_READY}
+
+_WAIT_OUTCOMES = {
+    acd_core.Refusal.NO_AGENT: "no_agents",
+    acd_core.Refusal.NO_SKILL: "no_agents",
+    acd_core.Refusal.QUEUE_FULL: "full",
+    acd_core.Refusal.WAIT_TOO_LONG: "full",
+}
+
+_LEAVES = {"abandoned": "abandon", "withdrawn": "withdraw", "failed": "fail"}
+
+
+class UnknownName(Exception):
+    """No such agent or queue."""
+
+
+class Acd:
+    """One per switch. Every method takes `now`; take_events() tells what followed."""
+
+    def __init__(self, staff: Staff, book: plan.PlanBook, n_calls: int, now: float) -> None:
+        n_serving = sum(len(agent.queues) for agent in staff.agents.values())
+        self.core = acd_core.Acd(
+            n_calls=n_calls,
+            n_agents=max(64, 2 * len(staff.agents)),
+            n_queues=max(16, 2 * len(staff.queues)),
+            n_serving=max(256, 2 * n_serving),
+        )
+        self.staff = staff
+        self._skills = {skill: number for number, skill in enumerate(staff.skills)}
+        self._reasons = [""]  # a person's reasons, by the number the core keeps
+        self._relaxations: dict[tuple[str, tuple[plan.Relax, ...]], int] = {}
+        self._calls: dict[str, int] = {}  # calls in queues or talk
+        self._call_names: dict[int, str] = {}
+        self._events: list[tuple[str, Event]] = []
+        self._spans: list[AgentSpan] = []
+        may_leave = {step.queue for step in book.steps if isinstance(step, plan.Queue) and step.leave_without_agents}
+        self.queues = {name: self._add_queue(queue, name in may_leave, now) for name, queue in staff.queues.items()}
+        self.queue_names = {handle: name for name, handle in self.queues.items()}
+        self.agents = {name: self._add_agent(agent, now) for name, agent in staff.agents.items()}
+        self.agent_names = {handle: name for name, handle in self.agents.items()}
+        self._open_spans = {
+            handle: AgentSpan(name, AgentState.LOGGED_OUT.name, now, now) for handle, name in self.agent_names.items()
+        }
+        self._collect()
+
+    # ---- staff
+
+    def _add_queue(self, queue: Queue, needs_agent: bool, now: float) -> int:
+        handle = self.core.add_queue(
+            now,
+            strategy=_STRATEGIES[queue.strategy],
+            needs=self._needs(queue.needs),
+            ring_s=queue.ring_for_s,
+            wrap_up_s=queue.wrap_up_s,
+            max_waiting=-1 if queue.max_length is None else queue.max_length,
+            needs_agent=needs_agent,
+            sl_s=queue.sl_within_s,
+        )
+        self._set_policy(handle, Failure.NO_ANSWER, queue.on_no_answer, now)
+        self._set_policy(handle, Failure.REFUSED, queue.on_rejected, now)
+        self._set_policy(handle, Failure.BUSY, queue.on_busy, now)
+        self._set_policy(handle, Failure.UNREACHABLE, queue.on_unreachable, now)
+        return handle
+
+    def _set_policy(self, queue: int, failure: int, policy: Policy, now: float) -> None:
+        self.core.set_policy(queue, failure, now, _POLICIES[policy.then], policy.pause_s, policy.after_n)
+
+    def _add_agent(self, agent: Agent, now: float) -> int:
+        handle = self.core.add_agent(now)
+        self.core.set_skills(handle, {self._skills[skill]: level for skill, level in agent.skills.items()}, now)
+        for serves in agent.queues:
+            self.core.serve(handle, self.queues[serves.queue], now, rank=serves.rank, from_s=serves.from_s)
+        return handle
+
+    def _needs(self, needs: plan.Needs) -> int:
+        return self.core.needs([{self._skills[skill]: level for skill, level in term} for term in needs])
+
+    def begin_day(self, now: float) -> None:
+        """Every agent becomes what `at_start` says."""
+        for name, agent in self.staff.agents.items():
+            if agent.at_start != "logged_out":
+                self.log_in(name, now)
+            if agent.at_start == "ready":
+                self.ready(name, now)
+
+    # ---- agents, as people ask
+
+    def log_in(self, agent: str, now: float) -> None:
+        self.core.log_in(self._agent(agent), now)
+        self._collect()
+
+    def log_out(self, agent: str, now: float) -> None:
+        """In talk: after the call."""
+        self.core.log_out(self._agent(agent), now)
+        self._collect()
+
+    def ready(self, agent: str, now: float) -> None:
+        """Raises IllegalMove if the agent is logged out."""
+        self.core.ready(self._agent(agent), now)
+        self._collect()
+
+    def not_ready(self, agent: str, reason: str, now: float) -> None:
+        """At once, in talk after wrap-up. Raises IllegalMove if the agent is logged out."""
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        self.core.not_ready(self._agent(agent), now, self._reasons.index(reason))
+        self._collect()
+
+    def _agent(self, name: str) -> int:
+        try:
+            return self.agents[name]
+        except KeyError:
+            raise UnknownName(f"no agent {name!r}") from None
+
+    def reason_text(self, reason: int) -> str:
+        return Reason(reason).name.lower() if reason < 0 else self._reasons[reason]
+
+    # ---- calls
+
+    def enqueue(self, call: str, step: plan.Queue, now: float) -> None:
+        handle = self.core.enqueue(
+            self.queues[step.queue],
+            now,
+            needs=self._needs(step.needs),
+            relaxation=self._relaxation(step, now),
+            head_start_s=step.head_start_s,
+            max_wait_s=float("inf") if step.max_wait_s is None else step.max_wait_s,
+        )
+        if handle < 0:
+            self._events.append((call, ev.WaitEnded(_WAIT_OUTCOMES[acd_core.Refusal(handle)])))
+        else:
+            self._calls[call] = handle
+            self._call_names[handle] = call
+        self._collect()
+
+    def _relaxation(self, step: plan.Queue, now: float) -> int:
+        """The plan's steps over the queue's own needs; -1 where the plan relaxes nothing."""
+        if not step.relax:
+            return -1
+        key = (step.queue, step.relax)
+        if key not in self._relaxations:
+            queue_needs = self.staff.queues[step.queue].needs
+            steps = [
+                (
+                    relax.after_s,
+                    None if relax.needs is None else self._needs(_both(queue_needs, relax.needs)),
+                    relax.needs is not None,
+                    relax.head_start_s or 0.0,
+                )
+                for relax in step.relax
+            ]
+            self._relaxations[key] = self.core.add_relaxation(steps, now)
+        return self._relaxations[key]
+
+    def leave(self, call: str, outcome: str, now: float) -> None:
+        """abandoned, withdrawn or failed: the call waits no more, agents held for it are free."""
+        getattr(self.core, _LEAVES[outcome])(self._calls[call], now)
+        self._collect()
+        self._forget(call)
+
+    def take(self, offer: int, now: float) -> None:
+        self.core.accept(offer, now)
+        self._collect()
+
+    def decline(self, offer: int, refusal: Refusal, now: float) -> None:
+        getattr(self.core, _FAILURES[refusal])(offer, now)
+        self._collect()
+
+    def give_back(self, offer: int, now: float) -> None:
+        """Nothing if the call has left the queue since: its offers ended with it."""
+        try:
+            self.core.take_back(offer, now)
+        except acd_core.StaleOffer:
+            return
+        self._collect()
+
+    def release(self, call: str, now: float) -> None:
+        """The talk is over; the agent's wrap-up begins."""
+        self.core.release(self._calls[call], now)
+        self._collect()
+        self._forget(call)
+
+    def position(self, call: str) -> int:
+        """1 is next in its queue; 0: does not wait."""
+        handle = self._calls.get(call, 0)
+        return self.core.position(handle) if handle else 0
+
+    def call_name(self, handle: int) -> str | None:
+        return self._call_names.get(handle)
+
+    def _forget(self, call: str) -> None:
+        del self._call_names[self._calls.pop(call)]
+
+    # ---- time and what followed
+
+    def advance(self, now: float) -> None:
+        self.core.advance(now)
+        self._collect()
+
+    def deadline(self) -> float:
+        return self.core.deadline()
+
+    def take_events(self) -> list[tuple[str, Event]]:
+        events, self._events = self._events, []
+        return events
+
+    def take_spans(self) -> list[AgentSpan]:
+        spans, self._spans = self._spans, []
+        return spans
+
+    def close_spans(self, now: float) -> None:
+        """The daemon stops: every agent's present span ends here."""
+        self._spans += [replace(span, ended_at=now) for span in self._open_spans.values()]
+        self._open_spans.clear()
+
+    def _collect(self) -> None:
+        for kind, at, call, agent, number, value in self.core.drain():
+            match kind:
+                case Out.AGENT_STATE:
+                    self._change_span(agent, number, value, at, call)
+                case Out.OFFER:
+                    self._events.append((self._call_names[call], ev.AgentReserved(number, self.agent_names[agent])))
+                case Out.OFFER_EXPIRED:
+                    self._events.append((self._call_names[call], ev.OfferExpired(number)))
+                case Out.OFFER_CANCELLED if value == Cancelled.AGENT_LEFT:
+                    self._events.append((self._call_names[call], ev.OfferWithdrawn(number)))
+                case Out.CALL_REQUEUED:
+                    self._events.append((self._call_names[call], ev.OffersFailed()))
+                case Out.CALL_EXPIRED:
+                    self._end_wait(call, "timeout")
+                case Out.CALL_OVERFLOWED:
+                    self._end_wait(call, _WAIT_OUTCOMES[acd_core.Refusal(value)])
+
+    def _end_wait(self, handle: int, outcome: str) -> None:
+        call = self._call_names[handle]
+        self._events.append((call, ev.WaitEnded(outcome)))
+        self._forget(call)
+
+    def _change_span(self, agent: int, state: int, reason: int, at: float, call: int) -> None:
+        old = self._open_spans[agent]
+        self._spans.append(replace(old, ended_at=at))
+        # The core names the call of RESERVED and TALKING; wrap-up belongs to the talk before it.
+        name = old.call if state == AgentState.ACW else self._call_names.get(call)
+        self._open_spans[agent] = AgentSpan(
+            old.agent, AgentState(state).name, at, at, self.reason_text(reason) or None, name
+        )
+
+
+def _both(left: plan.Needs, right: plan.Needs) -> plan.Needs:
+    """Needs that hold only where both hold: the AND of two ORs of terms."""
+    if not left or not right:
+        return left or right
+    return tuple(_merge(a, b) for a, b in product(left, right))
+
+
+def _merge(a: Iterable[plan.Need], b: Iterable[plan.Need]) -> tuple[plan.Need, ...]:
+    levels: dict[str, int] = {}
+    for skill, level in (*a, *b):
+        levels[skill] = max(level, levels.get(skill, 0))
+    return tuple(levels.items())

@@ -1,0 +1,218 @@
+"""The daemon: builds the rooms, runs the one loop, owns the clock and the signals, and takes everything down again in order.
+
+One round of the loop: wait in PJSIP for the network (10 ms at most), let the switch carry out what happened, answer the control
+socket. All Python of the call path runs in this thread.
+"""
+
+import gc
+import logging
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar, cast
+
+from engine import board, config
+from engine.acd import Acd
+from engine.callflow.errors import CallError
+from engine.callflow.settings import Settings
+from engine.control import ControlError, ControlServer
+from engine.media import sounds
+from engine.media.media import Media
+from engine.records.store import StorageError
+from engine.records.writer import Records
+from engine.sip.endpoint import Endpoint
+from engine.switch import Switch
+from engine.trace import Trace
+
+log = logging.getLogger("agner")
+
+Room = TypeVar("Room")
+
+WAIT_S = 0.010  # how long one round may wait for the network; timers are that exact
+GIL_SWITCH_S = 0.0005  # the records and trace threads give the engine its turn after this
+LAST_WORDS_S = 5.0  # after a stop: for BYEs to be answered
+DELAY_WINDOW_S = 5.0
+
+
+class StartError(Exception):
+    """The daemon cannot start. One line for each reason."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Clock:
+    """Monotonic seconds for everything that is decided, UTC for everything that is written."""
+
+    def __init__(self) -> None:
+        self._utc = datetime.now(UTC) - timedelta(seconds=time.monotonic())
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def to_utc(self, now: float) -> datetime:
+        return self._utc + timedelta(seconds=now)
+
+
+class Daemon:
+    """All rooms, built, and the loop that runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises StartError with everything that stands in the way, all at once."""
+        try:
+            loaded = config.load(folder)
+        except config.Complaints as complaints:
+            raise StartError([str(complaint) for complaint in complaints.found]) from None
+        settings = self.settings = loaded.settings
+        state = Path(settings.folder)
+        self.clock = Clock()
+        self.started_at = self.clock.now()
+        with _Attempts() as attempts:
+            attempts.problems += _check_folders(settings)
+            recorded = attempts.make(lambda: sounds.load(Path(settings.prompts), settings.clock_rate))
+            self.records = attempts.make(lambda: Records(settings.storage, self.clock.to_utc, state))
+            self.control = attempts.make(lambda: ControlServer(state / "agner.sock"))
+            self.sip = attempts.make(lambda: self._endpoint(settings))
+            if not attempts.problems:
+                self.media = attempts.make(lambda: Media(recorded, settings.recording.rate))
+        self.trace = Trace(state / "trace", settings.trace_days)
+        self.acd = Acd(loaded.staff, loaded.book, 2 * settings.limits.max_calls, self.started_at)
+        self.switch = Switch(
+            settings,
+            loaded.staff,
+            loaded.book,
+            self.acd,
+            self.sip,
+            self.media,
+            self.records,
+            self.trace,
+            self.clock.to_utc,
+        )
+        self.board = board.Board(self)
+        self._slowest: deque[tuple[float, float]] = deque()  # (when, seconds) of rounds, the slowest first
+        self._drain_until: float | None = None
+        self._stop_now = False
+
+    def _endpoint(self, settings: Settings) -> Endpoint:
+        return Endpoint(
+            settings.sip,
+            settings.trunks,
+            settings.limits,
+            settings.clock_rate,
+            lambda call, news: self.switch.post(call, news),
+            lambda: self.switch.new_call(),
+            self.clock.now,
+        )
+
+    # ---- the loop
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT and the drain after it. A second signal cuts the drain short."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        sys.setswitchinterval(GIL_SWITCH_S)
+        self.acd.begin_day(self.clock.now())
+        gc.collect()
+        gc.freeze()
+        while not self._is_over():
+            self._round()
+        self._take_down()
+
+    def _round(self) -> None:
+        wait_s = min(WAIT_S, max(0.0, self.switch.deadline() - self.clock.now()))
+        self.sip.poll(wait_s)
+        began = self.clock.now()
+        self.switch.round(began)
+        self.control.serve(self.board.answer)
+        self._note_delay(began, self.clock.now() - began)
+
+    def _note_delay(self, at: float, seconds: float) -> None:
+        """Keeps those rounds that may yet be the slowest of the last seconds."""
+        while self._slowest and self._slowest[-1][1] <= seconds:
+            self._slowest.pop()
+        self._slowest.append((at, seconds))
+        while self._slowest[0][0] < at - DELAY_WINDOW_S:
+            self._slowest.popleft()
+
+    def slowest_round_s(self) -> float:
+        """The longest time that a round of the last 5 s held up the network."""
+        return self._slowest[0][1] if self._slowest else 0.0
+
+    # ---- the end
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop_now = self.switch.is_draining
+        self.switch.is_draining = True
+
+    def _is_over(self) -> bool:
+        if not self.switch.is_draining:
+            return False
+        now = self.clock.now()
+        if self._drain_until is None:
+            self._drain_until = now + self.settings.limits.drain_s
+            log.info("stopping: no new calls; %d have up to %g s", len(self.switch.calls), self.settings.limits.drain_s)
+        return not self.switch.calls or self._stop_now or now >= self._drain_until
+
+    def _take_down(self) -> None:
+        """End what is left, then close the rooms: each after those that still have something to tell it."""
+        for call in list(self.switch.calls):
+            self.switch.hang_up(call, "shutdown")
+        until = self.clock.now() + LAST_WORDS_S
+        while self.switch.calls and self.clock.now() < until:
+            self._round()
+        self.media.close()
+        self.switch.round(self.clock.now())
+        self.acd.close_spans(self.clock.now())
+        self.switch.round(self.clock.now())
+        self.control.close()
+        self.sip.close()
+        self.trace.close()
+        if not self.records.close():
+            log.error("the database took not every record; the rest is written at the next start")
+
+
+class _Attempts:
+    """Makes rooms one after the other; at the end, everything that failed is one StartError, and what stands is closed."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._made: list[Any] = []
+
+    def __enter__(self) -> "_Attempts":
+        return self
+
+    def make(self, room: Callable[[], Room]) -> Room:
+        """With a failure before, later rooms are still tried, so that their complaints come in the same run."""
+        try:
+            made = room()
+        except (CallError, ControlError, StorageError) as error:
+            self.problems += str(error).splitlines()
+            return cast(Room, None)
+        self._made.append(made)
+        return made
+
+    def __exit__(self, *raised: object) -> None:
+        if self.problems:
+            for room in reversed(self._made):
+                if hasattr(room, "close"):
+                    room.close()
+            raise StartError(self.problems)
+
+
+def _check_folders(settings: Settings) -> list[str]:
+    problems = []
+    for name in (settings.folder, settings.recording.folder):
+        try:
+            Path(name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=name):
+                pass
+        except OSError as error:
+            problems.append(f"{name}: not a folder that can be written ({error.strerror})")
+    return problems
