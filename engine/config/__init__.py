@@ -1,0 +1,44 @@
+"""The configuration: a folder of YAML files -> Settings, Staff and PlanBook, or every mistake in it with its place.
+
+    switch.yaml     -> settings.py      where the switch listens, its trunks and limits
+    staff.yaml      -> staff.py         skills, queues, agents
+    plans/*.yaml    -> plans.py         what happens when somebody dials; steps.py reads a step, paths.py checks
+
+yaml_nodes.py knows YAML and places, scalars.py and needs.py turn text into values. All of it happens once, at
+start, before a call is taken. Counterpart: the types of engine/callflow, which know nothing of YAML.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.callflow.plan import PlanBook
+from engine.callflow.settings import Settings
+from engine.callflow.staff import Staff
+from engine.config.plans import read_plans
+from engine.config.settings import read_settings, read_sounds
+from engine.config.staff import read_staff
+from engine.config.yaml_nodes import Complaint, Complaints, Report
+
+__all__ = ["Complaint", "Complaints", "Configuration", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    settings: Settings
+    staff: Staff
+    book: PlanBook
+
+
+def load(folder: Path | str) -> Configuration:
+    """Read and check all of a configuration. Raises Complaints with everything that is wrong.
+
+    Paths inside it (prompts, recordings, storage) are taken from the directory the program runs in.
+    """
+    folder, report = Path(folder), Report()
+    settings = read_settings(folder / "switch.yaml", report)
+    sounds = read_sounds(Path(settings.prompts), report)
+    staff = read_staff(folder / "staff.yaml", sounds, report)
+    book = read_plans(folder / "plans", staff, sounds, report)
+    if report.found:
+        raise Complaints(report.found)
+    return Configuration(settings, staff, book)

@@ -1,0 +1,203 @@
+"""plans/*.yaml -> PlanBook. A plan is written as a tree of steps; here it becomes the table of steps with their ways.
+
+Reading goes in two rounds, because a plan may lead on to one that is written later: first every step becomes a
+Draft with its branches and its number, then the ways are drawn. After a branch that does not end, the walk goes on
+behind the step that has it.
+
+Counterparts: engine/callflow/plan.py, which has the types and walks; steps.py, which reads a step; paths.py, which
+proves that every call comes to an end.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+from engine.callflow.plan import Hours, NumberList, Place, PlanBook
+from engine.callflow.staff import Staff
+from engine.config import paths, scalars
+from engine.config.needs import known
+from engine.config.settings import Sounds
+from engine.config.steps import HOLE, Draft, Names, read_steps
+from engine.config.yaml_nodes import Report, Section, Value, guess, read_text, read_yaml
+
+
+def read_plans(folder: Path, staff: Staff, sounds: Sounds, report: Report) -> PlanBook:
+    """One book of all the plan files; their lists, hours and plans may be used from any of them."""
+    files = [read_yaml(path, report, path.name) for path in sorted(folder.glob("*.yaml"))]
+    tops = [value.section() for value in files if value is not None]
+    if not tops and not report.found:
+        report.add(Place(str(folder), 1, 1), "no plan is described here (plans/*.yaml)")
+    lists = {key.text(): _number_list(key, value) for key, value in _gather(tops, "lists")}
+    hours = {key.text(): _hours(key, value) for key, value in _gather(tops, "hours")}
+    plans = _gather(tops, "plans")
+    names = Names(staff, sounds, lists, hours, frozenset(key.text() for key, _ in plans))
+    languages = {top.value.file: _language(top, sounds) for top in tops}
+    drafts = {scalars.name(key): read_steps(value, names, languages[value.file]) for key, value in plans}
+    numbers = _numbers(tops, names)
+    timezone = _timezone(tops)
+    for top in tops:
+        top.close()
+    if tops and not numbers:
+        tops[0].value.complain("no number leads to a plan, so no call could be taken")
+    numbered, entries = _link(drafts)
+    if not names.holes:
+        paths.check(numbered, entries, set(numbers.values()), names.led_to, {key.text(): key for key, _ in plans})
+    return PlanBook(tuple(draft.step for draft in numbered if draft.step), entries, numbers, timezone)
+
+
+def _gather(tops: list[Section], name: str) -> list[tuple[Value, Value]]:
+    """The pairs of a section in all files; a name may be given only once."""
+    pairs: dict[str, tuple[Value, Value]] = {}
+    for top in tops:
+        for key, value in listed.pairs() if (listed := top.get(name)) else ():
+            if key.text() in pairs:
+                key.complain(f"{key.text()!r} is already described at {pairs[key.text()][0].place}")
+            else:
+                pairs[key.text()] = key, value
+    return list(pairs.values())
+
+
+def _numbers(tops: list[Section], names: Names) -> Mapping[str, str]:
+    return {scalars.number(key): known(value, names.plans, "plan", "plans") for key, value in _gather(tops, "numbers")}
+
+
+def _language(top: Section, sounds: Sounds) -> str:
+    value = top.get("language")
+    languages = sorted({language for spoken in sounds.prompts.values() for language in spoken}) or ["zh"]
+    return scalars.one_of(value, languages) if value else "zh"
+
+
+def _timezone(tops: list[Section]) -> str:
+    """One zone for the whole book: a call's path may lead through several files."""
+    given: Value | None = None
+    for top in tops:
+        value = top.get("timezone")
+        if value is None:
+            continue
+        if given is not None and given.text() != value.text():
+            value.complain(f"timezone is {given.text()} at {given.place}, and one holds for all plans")
+        given = given or value
+        try:
+            ZoneInfo(value.text() or "UTC")
+        except (LookupError, ValueError, OSError):
+            value.complain(f"timezone {value.text()!r} is not known here{guess(value.text(), available_timezones())}")
+    return given.text() if given else "UTC"
+
+
+def _number_list(key: Value, value: Value) -> NumberList:
+    """A list of numbers and prefixes, or `{file: vip.txt}` with one a line, `#` before a remark."""
+    exact: set[str] = set()
+    prefixes: set[str] = set()
+    numbers: list[str] = []
+    if value.is_mapping:
+        with value.section() as section:
+            if file := section.need("file"):
+                numbers = _numbers_of_file(file)
+    elif not value.is_empty:
+        numbers = [scalars.number(item) for item in value.items()]
+    for number in numbers:
+        if number.endswith("*"):
+            prefixes.add(number[:-1])
+        else:
+            exact.add(number)
+    return NumberList(scalars.name(key), frozenset(exact), tuple(sorted(prefixes)))
+
+
+def _numbers_of_file(file: Value) -> list[str]:
+    path = Path(file.file).parent / file.text()
+    numbers: list[str] = []
+    if not file.text() or (text := read_text(path, file.report)) is None:
+        return numbers
+    for n_line, line in enumerate(text.splitlines(), 1):
+        number = line.partition("#")[0].strip()
+        if scalars.NUMBER.fullmatch(number):
+            numbers.append(number)
+        elif number:
+            file.report.add(Place(str(path), n_line, 1), f"{number!r} is not a number or a prefix")
+    return numbers
+
+
+def _hours(key: Value, value: Value) -> Hours:
+    """`mon-fri: 09:00-18:00` and, under `days`, dates that differ; a weekday without hours is closed."""
+    week: dict[int, tuple[tuple[int, int], ...]] = {}
+    days: dict[date, tuple[tuple[int, int], ...]] = {}
+    for day_key, item in value.pairs():
+        if day_key.text() == "days":
+            for date_key, hours in item.pairs():
+                for day in scalars.dates(date_key):
+                    if day in days:
+                        date_key.complain(f"{day} is described twice")
+                    days[day] = scalars.stretches(hours)
+            continue
+        for weekday in scalars.weekdays(day_key):
+            if weekday in week:
+                day_key.complain(f"{scalars.WEEKDAYS[weekday]} is described twice")
+            week[weekday] = scalars.stretches(item)
+    return Hours(scalars.name(key), tuple(week.get(day, ()) for day in range(7)), days)
+
+
+# ---- from drafts to steps
+
+
+def _link(drafts: Mapping[str, list[Draft]]) -> tuple[list[Draft], dict[str, int]]:
+    """Number the steps as they are written, then draw their ways. Gives all drafts, and where each plan begins."""
+    numbered: list[Draft] = []
+    for plan in drafts.values():
+        _number(plan, numbered)
+    entries = {name: _entry(name, drafts) for name in drafts}
+    for plan in drafts.values():
+        _draw(plan, None, entries)
+    return numbered, entries
+
+
+def _number(drafts: list[Draft], numbered: list[Draft]) -> None:
+    for draft in drafts:
+        if draft.goes_to is None:
+            draft.index = len(numbered)
+            numbered.append(draft)
+        for branch in draft.branches.values():
+            _number(branch, numbered)
+
+
+def _entry(name: str, drafts: Mapping[str, list[Draft]]) -> int:
+    """The first real step of a plan; 0 where there is none, which is complained of."""
+    passed: list[str] = []
+    while name not in passed:
+        if not drafts.get(name):
+            return 0
+        passed.append(name)
+        first = drafts[name][0]
+        if first.goes_to is None:
+            return first.index
+        name = first.goes_to
+    drafts[name][0].value.complain(f'plan "{name}" leads back to itself before its first step')
+    return 0
+
+
+def _draw(drafts: list[Draft], behind: int | None, entries: Mapping[str, int]) -> None:
+    """Give each step its ways; `behind` is the step that follows the whole list."""
+    for n, draft in enumerate(drafts):
+        rest = drafts[n + 1 :]
+        if draft.goes_to is not None:
+            if rest and draft.goes_to != HOLE:
+                rest[0].value.complain(f'no call comes here: the step before goes on in plan "{draft.goes_to}"')
+            continue
+        follower = _first(rest, behind, entries)
+        ways: dict[str, int] = {}
+        for result, branch in draft.ways.items():
+            target = _first(branch, follower, entries)
+            if target is not None:
+                ways[result] = target
+            elif result in draft.possible:
+                draft.value.complain(draft.no_end(result))
+        for branch in draft.branches.values():
+            _draw(branch, follower, entries)
+        draft.step = draft.make(ways)
+
+
+def _first(drafts: list[Draft], behind: int | None, entries: Mapping[str, int]) -> int | None:
+    """Where a walk into this list arrives."""
+    if not drafts:
+        return behind
+    return drafts[0].index if drafts[0].goes_to is None else entries.get(drafts[0].goes_to, 0)

@@ -1,0 +1,207 @@
+"""switch.yaml -> Settings, and the prompts and music that its prompts folder holds.
+
+Counterpart: engine/callflow/settings.py, which has the types and the defaults; a key left out keeps the default
+there.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.callflow.plan import Place
+from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
+from engine.config import scalars
+from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
+
+CODECS = ("PCMA", "PCMU", "G722", "opus")
+PORTS_PER_CALL = 4  # two legs, RTP and RTCP each
+_DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+_RATES = ("8000", "16000", "24000", "32000", "44100", "48000")
+
+
+@dataclass(frozen=True, slots=True)
+class Sounds:
+    """What may be played: prompt -> its languages, and the names of the music."""
+
+    prompts: Mapping[str, frozenset[str]]
+    music: frozenset[str]
+
+
+def read_settings(path: Path, report: Report) -> Settings:
+    """Settings with the defaults for all that the file leaves out."""
+    value = read_yaml(path, report, path.name)
+    if value is None:
+        if not report.found:
+            report.add(Place(str(path), 1, 1), "no trunk is described, so nobody could call")
+        return Settings(Sip(), (), Limits(), Recording())
+    with value.section() as top:
+        sip = _sip(top.get("sip"))
+        limits = _limits(top.get("limits"))
+        recording = _recording(top.get("recording"))
+        trunks = _trunks(top.need("trunks"))
+        _check_ports(top, sip, limits)
+        return Settings(sip, trunks, limits, recording, **_top(top))
+
+
+def _top(top: Section) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    if value := top.get("storage"):
+        read["storage"] = _storage(value)
+    for name in ("folder", "prompts"):
+        if value := top.get(name):
+            read[name] = _folder(value)
+    if value := top.get("clock rate"):
+        read["clock_rate"] = int(scalars.one_of(value, ("8000", "16000", "32000", "48000")))
+    if value := top.get("trace days"):
+        read["trace_days"] = scalars.count(value, 1, 3650)
+    return read
+
+
+def _sip(value: Value | None) -> Sip:
+    if value is None:
+        return Sip()
+    read: dict[str, Any] = {}
+    with value.section() as sip:
+        for name in ("address", "public address"):
+            if item := sip.get(name):
+                read[name.replace(" ", "_")] = scalars.address(item)
+        for name in ("udp port", "tcp port"):
+            if item := sip.get(name):
+                read[name.replace(" ", "_")] = scalars.port(item)
+        if item := sip.get("rtp ports"):
+            read["rtp_from"], read["rtp_to"] = scalars.port_range(item)
+        if item := sip.get("codecs"):
+            read["codecs"] = _codecs(item)
+        if item := sip.get("ringing within"):
+            read["ringing_within_s"] = scalars.duration(item, 0.5, 32.0)
+    settings = Sip(**read)
+    if settings.udp_port is None and settings.tcp_port is None:
+        value.complain("udp port and tcp port are both off, so nobody could call")
+    return settings
+
+
+def _codecs(value: Value) -> tuple[str, ...]:
+    codecs: list[str] = []
+    for item in value.items():
+        codec = scalars.one_of(item, CODECS, "codec")
+        if codec in codecs and item.text() == codec:
+            item.complain(f"codec {codec} stands here already")
+        codecs.append(codec)
+    if not codecs and value.is_list:
+        value.complain("codecs is empty")
+    return tuple(codecs)
+
+
+def _limits(value: Value | None) -> Limits:
+    if value is None:
+        return Limits()
+    read: dict[str, Any] = {}
+    with value.section() as limits:
+        if item := limits.get("max calls"):
+            read["max_calls"] = scalars.count(item, 1, 100_000)
+        if item := limits.get("retry after"):
+            read["retry_after_s"] = round(scalars.duration(item, 1.0, 3600.0))
+        if item := limits.get("max talk"):
+            read["max_talk_s"] = scalars.duration(item, 1.0)
+        if item := limits.get("drain"):
+            read["drain_s"] = scalars.duration(item)
+        if item := limits.get("ending"):
+            read["ending_s"] = scalars.duration(item, 33.0, 600.0)
+    return Limits(**read)
+
+
+def _recording(value: Value | None) -> Recording:
+    if value is None:
+        return Recording()
+    read: dict[str, Any] = {}
+    with value.section() as recording:
+        if item := recording.get("calls"):
+            read["calls"] = scalars.one_of(item, ("answered", "talked", "none"))
+        if item := recording.get("folder"):
+            read["folder"] = _folder(item)
+        if item := recording.get("format"):
+            read["format"] = scalars.one_of(item, ("wav", "flac"))
+        if item := recording.get("rate"):
+            read["rate"] = int(scalars.one_of(item, _RATES))
+    return Recording(**read)
+
+
+def _trunks(value: Value | None) -> tuple[Trunk, ...]:
+    trunks: list[Trunk] = []
+    if value is None:
+        return ()
+    for key, item in value.pairs():
+        with item.section() as section:
+            sources: list[Any] = []
+            for entry in origin.items() if (origin := section.need("from")) else ():
+                network = scalars.network(entry)
+                for trunk in [*trunks, Trunk("this one", tuple(sources))]:
+                    if any(network.version == other.version and network.overlaps(other) for other in trunk.sources):
+                        entry.complain(f"{network} overlaps the addresses of trunk {trunk.name!r}")
+                sources.append(network)
+            limit = section.get("max calls")
+            trunks.append(Trunk(scalars.name(key), tuple(sources), scalars.count(limit, 1, 100_000) if limit else None))
+    if not trunks and value.is_mapping:
+        value.complain("no trunk is described, so nobody could call")
+    return tuple(trunks)
+
+
+def _check_ports(top: Section, sip: Sip, limits: Limits) -> None:
+    n_ports, needed = sip.rtp_to - sip.rtp_from + 1, limits.max_calls * PORTS_PER_CALL
+    if n_ports < needed:
+        culprit = top.get("limits") or top.get("sip") or top.value
+        culprit.complain(
+            f"max calls {limits.max_calls} needs {needed} RTP ports, {PORTS_PER_CALL} a call; "
+            f"rtp ports {sip.rtp_from}-{sip.rtp_to} gives {n_ports}"
+        )
+
+
+def _folder(value: Value) -> str:
+    text = value.text()
+    if "\0" in text or is_file(Path(text)):
+        value.complain(f"{value.label}: {text!r} is not a folder")
+    return text
+
+
+def _storage(value: Value) -> str:
+    text = value.text()
+    found = re.match(r"([A-Za-z0-9]+)(\+\w+)?://", text)
+    if text and not found:
+        value.complain(f"storage: {text!r} is not an SQLAlchemy URL (sqlite:///var/agner.db?)")
+    elif found and found[1] not in _DATABASES:
+        value.complain(f"storage: database {found[1]!r} is not known here{guess(found[1], _DATABASES)}")
+    return text
+
+
+def read_sounds(folder: Path, report: Report) -> Sounds:
+    """The prompts folder's manifest; each file it names must be there."""
+    value = read_yaml(folder / "manifest.yaml", report, "the manifest")
+    prompts: dict[str, frozenset[str]] = {}
+    music: set[str] = set()
+    if value is None:
+        return Sounds(prompts, frozenset())
+    with value.section() as top:
+        for key, item in listed.pairs() if (listed := top.need("prompts")) else ():
+            prompts[scalars.name(key)] = _prompt(item, folder)
+        for key, item in listed.pairs() if (listed := top.get("music")) else ():
+            _check_file(item, folder / item.text())
+            music.add(scalars.name(key))
+    return Sounds(prompts, frozenset(music))
+
+
+def _prompt(value: Value, folder: Path) -> frozenset[str]:
+    pairs = {key.text(): item for key, item in value.pairs()}
+    languages = frozenset(pairs) - {"file"}
+    if "file" not in pairs:
+        value.complain(f"{value.label} lacks 'file'")
+    else:
+        for language in sorted(languages):
+            _check_file(pairs["file"], folder / language / pairs["file"].text())
+    return languages
+
+
+def _check_file(value: Value, path: Path) -> None:
+    if value.text() and not is_file(path):
+        value.complain(f"{path} is missing")

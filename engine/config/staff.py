@@ -1,0 +1,174 @@
+"""staff.yaml -> Staff: skills, queues, agents, and whether somebody holds what is asked for.
+
+Counterpart: engine/callflow/staff.py, which has the types and the defaults.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.callflow.plan import Needs, Place, needs_text
+from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff, able, meets
+from engine.config import scalars
+from engine.config.needs import known, read_announce, read_levels, read_music, read_needs
+from engine.config.settings import Sounds
+from engine.config.yaml_nodes import Report, Section, Value, read_yaml
+
+STRATEGIES = (
+    "longest idle",
+    "least occupied",
+    "fewest calls",
+    "round robin",
+    "most skilled",
+    "least skilled",
+    "linear",
+    "random",
+    "weighted",
+)
+_MOST_SKILLS = 256
+_POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in a row)?", re.ASCII)
+
+
+def read_staff(path: Path, sounds: Sounds, report: Report) -> Staff:
+    value = read_yaml(path, report, path.name)
+    if value is None:
+        if not report.found:
+            report.add(Place(str(path), 1, 1), "no queue and no agent is described")
+        return Staff((), {}, {})
+    with value.section() as top:
+        skills = _skills(top.get("skills"))
+        queues: dict[str, Queue] = {}
+        asked: dict[str, Value] = {}
+        for key, item in listed.pairs() if (listed := top.need("queues")) else ():
+            queue = _queue(key, item, skills, sounds)
+            queues[queue.name] = queue
+            asked[queue.name] = key
+        agents: dict[str, Agent] = {}
+        phones: dict[str, str] = {}
+        for key, item in listed.pairs() if (listed := top.need("agents")) else ():
+            agent = _agent(key, item, skills, queues)
+            agents[agent.id] = agent
+            if agent.phone and phones.setdefault(agent.phone, agent.id) != agent.id:
+                key.complain(f"agent {agent.id} has the phone of agent {phones[agent.phone]}, {agent.phone}")
+    staff = Staff(skills, queues, agents)
+    for name, key in asked.items():
+        if not any(serves.queue == name for agent in agents.values() for serves in agent.queues):
+            key.complain(f'nobody serves queue "{name}"')
+        else:
+            check_held(key, staff, name, ())
+    return staff
+
+
+def _skills(value: Value | None) -> tuple[str, ...]:
+    skills: list[str] = []
+    for item in value.items() if value else ():
+        skill = scalars.name(item)
+        if skill in skills:
+            item.complain(f'skill "{skill}" stands here already')
+        skills.append(skill)
+    if value and len(skills) > _MOST_SKILLS:
+        value.complain(f"{len(skills)} skills; {_MOST_SKILLS} at most")
+    return tuple(skills)
+
+
+def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: Sounds) -> Queue:
+    read: dict[str, Any] = {}
+    with value.section() as queue:
+        if item := queue.get("strategy"):
+            read["strategy"] = scalars.one_of(item, STRATEGIES).replace(" ", "_")
+        if item := queue.get("needs"):
+            read["needs"] = read_needs(item, skills)
+        if item := queue.get("ring for"):
+            read["ring_for_s"] = scalars.duration(item, 1.0, 180.0)
+        if item := queue.get("wrap up"):
+            read["wrap_up_s"] = scalars.duration(item)
+        if item := queue.get("max length"):
+            read["max_length"] = scalars.count(item, 1, 100_000)
+        if item := queue.get("service level"):
+            read["sl_percent"], read["sl_within_s"] = scalars.service_level(item)
+        if item := queue.get("music"):
+            read["music"] = read_music(item, sounds)
+        if item := queue.get("announce"):
+            read["announce"] = read_announce(item, sounds, ())
+        _policies(queue, read)
+    return Queue(scalars.name(key), **read)
+
+
+def _policies(queue: Section, read: dict[str, Any]) -> None:
+    for failure in ("on no answer", "on rejected", "on busy", "on unreachable"):
+        if item := queue.get(failure):
+            read[failure.replace(" ", "_")] = _policy(item)
+
+
+def _policy(value: Value) -> Policy:
+    """`ready`, `not ready`, `pause 10s`, each with `after 3 in a row` if wanted."""
+    text = value.text()
+    found = _POLICY.fullmatch(text)
+    if not found or found[3] == "0":
+        if text:
+            value.complain(f"{value.label}: {text!r} must be ready, not ready or pause 10s, or such after 3 in a row")
+        return Policy("ready")
+    then = found[1].split()[0] if found[2] else found[1].replace(" ", "_")
+    return Policy(then, float(found[2] or 0), int(found[3] or 1))
+
+
+def _agent(key: Value, value: Value, skills: tuple[str, ...], queues: Mapping[str, Queue]) -> Agent:
+    with value.section() as agent:
+        name, phone, at_start = agent.get("name"), agent.need("phone"), agent.get("at start")
+        levels, served = agent.get("skills"), agent.need("queues")
+        ident = scalars.name(key)
+        text = name.text() if name else ident
+        if name and not text.isprintable():
+            name.complain("name has characters that cannot be printed")
+        return Agent(
+            id=ident,
+            name=text,
+            phone=scalars.sip_uri(phone) if phone else "",
+            skills=read_levels(levels, skills) if levels else {},
+            queues=_serves(served, queues) if served else (),
+            at_start=_at_start(at_start) if at_start else "logged_out",
+        )
+
+
+def _at_start(value: Value) -> str:
+    return scalars.one_of(value, ("logged out", "not ready", "ready")).replace(" ", "_")
+
+
+def _serves(value: Value, queues: Mapping[str, Queue]) -> tuple[Serves, ...]:
+    """`sales`, or a list of names and `support: {rank: 2, from: 30s}`."""
+    found: dict[str, Serves] = {}
+    for item in value.items():
+        for key, place in item.pairs() if item.is_mapping else ((item, None),):
+            queue = known(key, queues, "queue", "staff.yaml")
+            if queue in found:
+                key.complain(f'queue "{queue}" stands here already')
+            rank, from_s = 1, 0.0
+            if place is not None:
+                with place.section() as section:
+                    if (given := section.get("rank")) is not None:
+                        rank = scalars.count(given, 1, 255)
+                    if (given := section.get("from")) is not None:
+                        from_s = scalars.duration(given)
+            found[queue] = Serves(queue, rank, from_s)
+    return tuple(found.values())
+
+
+def check_held(value: Value, staff: Staff, queue: str, needs: Needs) -> None:
+    """Complain about every alternative of the needs that nobody who serves the queue can meet."""
+    serving = [agent for agent in staff.agents.values() if any(serves.queue == queue for serves in agent.queues)]
+    if not serving:
+        return
+    for term in needs or staff.queues[queue].needs:
+        missing = [need for need in term if not any(meets(agent.skills, ((need,),)) for agent in serving)]
+        for skill, level in missing:
+            value.complain(f'nobody who serves queue "{queue}" has {skill} {level}{_best(serving, skill)}')
+        if not missing and not able(staff, queue, (term,)):
+            own = staff.queues[queue].needs if needs else ()
+            also = f", besides {needs_text(own)} for the queue itself" if own else ""
+            value.complain(f'nobody who serves queue "{queue}" has {needs_text((term,))} at once{also}')
+
+
+def _best(serving: Iterable[Agent], skill: str) -> str:
+    level, agent = max((agent.skills.get(skill, 0), agent.id) for agent in serving)
+    return f" (the best is agent {agent} with {level})" if level else ""
