@@ -1,7 +1,7 @@
 """The Python face of the ACD core: names to handles on the way in, events on the way out. Counterpart: acd_core.pyi.
 
-Nothing is decided here. The core is the single truth of who waits and what every agent does; this file holds no state of its own
-but the two directions of each name.
+Nothing is decided here. The core is the single truth of who waits and what every agent does; this file holds no state
+of its own but the two directions of each name.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,6 @@ from itertools import product
 import acd_core
 from acd_core import AgentState, Cancelled, Failure, Out, Reason
 from acd_core import Policy as CorePolicy
-
 from engine.callflow import events as ev
 from engine.callflow import plan
 from engine.callflow.events import Event, Refusal

@@ -1,7 +1,8 @@
-"""The daemon: builds the rooms, runs the one loop, owns the clock and the signals, and takes everything down again in order.
+"""The daemon: builds the rooms, runs the one loop, owns the clock and the signals, and takes everything down again in
+order.
 
-One round of the loop: wait in PJSIP for the network (10 ms at most), let the switch carry out what happened, answer the control
-socket. All Python of the call path runs in this thread.
+One round of the loop: wait in PJSIP for the network (10 ms at most), let the switch carry out what happened, answer
+the control socket. All Python of the call path runs in this thread.
 """
 
 import gc
@@ -179,7 +180,8 @@ class Daemon:
 
 
 class _Attempts:
-    """Makes rooms one after the other; at the end, everything that failed is one StartError, and what stands is closed."""
+    """Makes rooms one after the other; at the end, everything that failed is one StartError, and what stands is
+    closed."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []

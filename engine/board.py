@@ -1,7 +1,8 @@
-"""The wallboard, and what the control socket answers: the call floor as it stands at one moment, and what operators may ask of it.
+"""The wallboard, and what the control socket answers: the call floor as it stands at one moment, and what operators
+may ask of it.
 
-Counterparts: control.py carries the requests here, cli/live.py shows the answers. Runs on the engine's thread, so it reads the rooms
-as they are; everything it returns is JSON values, times in seconds.
+Counterparts: control.py carries the requests here, cli/live.py shows the answers. Runs on the engine's thread, so it
+reads the rooms as they are; everything it returns is JSON values, times in seconds.
 """
 
 import os
@@ -11,7 +12,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from acd_core import AgentState, IllegalMove
-
 from engine.acd import UnknownName
 from engine.control import ControlError
 from engine.switch import Live

@@ -1,8 +1,9 @@
 """The door for the command line: a local socket that only the daemon's user may open. Requests in, snapshots out.
 
-One JSON object a line each way: `{"do": VERB, ...}` is answered by `{"ok": true, "data": ...}` or `{"ok": false, "error": TEXT}`.
-The socket has its own thread; requests are carried out on the engine's thread, between two rounds of its loop, so that an answer is
-one consistent moment. What the verbs mean is in switch.py's company, floor.py; both ends of the line are here.
+One JSON object a line each way: `{"do": VERB, ...}` is answered by `{"ok": true, "data": ...}` or `{"ok": false,
+"error": TEXT}`. The socket has its own thread; requests are carried out on the engine's thread, between two rounds of
+its loop, so that an answer is one consistent moment. What the verbs mean is in board.py; both
+ends of the line are here.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What the conductor asks of the rooms it is given, as protocols: tests give it fakes, app.py the real ones.
 
-Every room posts what happens by `post(call, event)`, or answers `poll()` on the engine's thread. Nothing here blocks, and nothing
-here raises for something the outside world did: that comes back as an event.
+Every room posts what happens by `post(call, event)`, or answers `poll()` on the engine's thread. Nothing here blocks,
+and nothing here raises for something the outside world did: that comes back as an event.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,8 @@ Post = Callable[[str, Event | LegMedia | LegEnded], None]  # call id, what happe
 
 
 class Sip(Protocol):
-    """Legs: an int each, never used twice. The caller's leg is announced by CallArrived, called legs come from dial()."""
+    """Legs: an int each, never used twice. The caller's leg is announced by CallArrived, called legs come from
+    dial()."""
 
     def answer(self, leg: int) -> None: ...
     def reject(self, leg: int, status: int, retry_after_s: int | None = None) -> None: ...
@@ -30,7 +31,6 @@ class Sip(Protocol):
     def drop(self, leg: int) -> None:
         """Forget a leg that does not end. LegEnded follows at once."""
         ...
-
 
 
 class Media(Protocol):

@@ -1,8 +1,8 @@
 """The conductor: events in, call machines step, commands out. It alone knows all the rooms, and it is given them.
 
-A round of the engine: the rooms post what happened; the ACD's clock is moved first; then each event is handled to the end of its
-consequences before the next is looked at. So between two events of the outside the call machines and the ACD core always agree on
-which offers are open.
+A round of the engine: the rooms post what happened; the ACD's clock is moved first; then each event is handled to the
+end of its consequences before the next is looked at. So between two events of the outside the call machines and the
+ACD core always agree on which offers are open.
 
 Handlers stand in the order of a call's life.
 """
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine import doors
@@ -84,7 +85,8 @@ class Switch:
         self._call_numbers = itertools.count(1)
         self._transfers = itertools.count(-1, -1)  # numbers of transfer attempts; the ACD numbers its offers from 1 up
         self._leg_calls: dict[int, str] = {}
-        self._recordings: dict[int, str] = {}  # a recording is complete only after its leg, and perhaps its call, is gone
+        # a recording is complete only after its leg, and perhaps its call, is gone
+        self._recordings: dict[int, str] = {}
         self._now = 0.0
 
     # ---- events in
@@ -350,7 +352,7 @@ class Switch:
         self._records.write_cdr(command.cdr)
 
 
-_CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Command], None]] = {
+_CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.OpenCdr: Switch._open_cdr,
     do.RejectCaller: Switch._reject_caller,
     do.TakeStep: Switch._take_step,
@@ -374,4 +376,4 @@ _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Command], None]] = {
     do.DropLegs: Switch._drop_legs,
     do.WriteSegment: Switch._write_segment,
     do.WriteCdr: Switch._write_cdr,
-}  # type: ignore[assignment]
+}

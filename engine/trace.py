@@ -1,7 +1,7 @@
 """The trace: one JSON line per event of a call, with the move and the commands that followed. Always on.
 
-Ladders are drawn from it (cli/ladder.py), and a bad night can be read again from it. A thread of its own writes the lines, so that a
-slow or frozen disk never holds a call; what does not fit its queue is dropped and counted.
+Ladders are drawn from it (cli/ladder.py), and a bad night can be read again from it. A thread of its own writes the
+lines, so that a slow or frozen disk never holds a call; what does not fit its queue is dropped and counted.
 """
 
 import dataclasses

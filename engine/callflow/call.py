@@ -1,12 +1,15 @@
 """The call machine: one call from its INVITE to the end of its last leg. State x Event -> Commands, State'.
 
-It does no I/O, owns no clock and calls nobody: `handle(event, now)` returns commands, and switch.py carries them out. Five laws:
+It does no I/O, owns no clock and calls nobody: `handle(event, now)` returns commands, and switch.py carries them out.
+Five laws:
 
-1. A row fixes the next state; a handler only yields commands. Where the outcome decides, the outside sends two different events.
+1. A row fixes the next state; a handler only yields commands. Where the outcome decides, the outside sends two
+   different events.
    So the table alone (table.py) can be drawn.
 2. Total: every pair of state and event is a move, late with a reason, or impossible. Impossible ends this one call.
 3. An event that carries something live is never late: an answered leg is hung up, a reserved agent is given back.
-4. News of an offer carries the offer's number. News of one that is no longer open is ignored, except an answer, which is hung up.
+4. News of an offer carries the offer's number. News of one that is no longer open is ignored, except an answer, which
+   is hung up.
 5. A timer belongs to a state; leaving the state drops it.
 """
 

@@ -2,7 +2,8 @@
 
 
 class CallError(Exception):
-    """A call cannot go on. `status` is what the caller's side is told (RFC 3261 section 21), `disposition` what the CDR says."""
+    """A call cannot go on. `status` is what the caller's side is told (RFC 3261 section 21), `disposition` what the
+    CDR says."""
 
     status = 500
     disposition = "failed"

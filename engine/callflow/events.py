@@ -1,8 +1,8 @@
 """Everything that can happen to a call, in the past tense. The counterpart, what we can ask for, is commands.py.
 
-Rules for this file: frozen dataclasses of plain values, no behaviour. Each event is decided for every state of the call in
-call.py's table. News of a called leg carries the number of its offer (law 4): an offer is one attempt to reach one party, its
-number is never used again.
+Rules for this file: frozen dataclasses of plain values, no behaviour. Each event is decided for every state of the
+call in call.py's table. News of a called leg carries the number of its offer (law 4): an offer is one attempt to
+reach one party, its number is never used again.
 """
 
 from dataclasses import dataclass
@@ -107,7 +107,8 @@ class HangUpPlanned(Event):
 
 @dataclass(frozen=True, slots=True)
 class AgentReserved(Event):
-    """The ACD gives an agent to this waiting call. The agent is held until the offer is taken, declined or given back."""
+    """The ACD gives an agent to this waiting call. The agent is held until the offer is taken, declined or given
+    back."""
 
     offer: int
     agent: str
@@ -200,7 +201,8 @@ class LegsGone(Event):
 
 @dataclass(frozen=True, slots=True)
 class LegMedia:
-    """A leg's audio stream stands, or was rebuilt by a re-INVITE: its conference slot and pjsua's number of the call."""
+    """A leg's audio stream stands, or was rebuilt by a re-INVITE: its conference slot and pjsua's number of the
+    call."""
 
     leg: int
     slot: int

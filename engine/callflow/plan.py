@@ -1,10 +1,11 @@
 """Routing plans: what happens when somebody dials. The types, and the interpreter that walks them.
 
-A plan book is one numbered table of steps. Each step names, for each of its results, the step that comes next: a plan is a graph,
-and a walk through it is `(step, result) -> next step`. Conditions are decided on the way; a walk stops at the first step that
-somebody has to carry out. Live calls and `agner explain` use the same walk.
+A plan book is one numbered table of steps. Each step names, for each of its results, the step that comes next: a plan
+is a graph, and a walk through it is `(step, result) -> next step`. Conditions are decided on the way; a walk stops at
+the first step that somebody has to carry out. Live calls and `agner explain` use the same walk.
 
-Counterpart: config.py, which builds a plan book from YAML and proves that every branch ends. This file knows nothing of YAML.
+Counterpart: config.py, which builds a plan book from YAML and proves that every branch ends. This file knows nothing
+of YAML.
 """
 
 from collections.abc import Mapping
@@ -181,7 +182,8 @@ class HangUp(Step):
         return f"hang up ({self.cause}, {CAUSES[self.cause]} if not answered)"
 
 
-# Causes a plan may give, and the SIP status of each for a call not yet answered (RFC 3398 section 7.2.4.1 gives the ISUP side).
+# Causes a plan may give, and the SIP status of each for a call not yet answered (RFC 3398 section 7.2.4.1 gives the
+# ISUP side).
 CAUSES: Mapping[str, int] = {
     "normal": 480,
     "unavailable": 480,

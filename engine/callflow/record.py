@@ -1,4 +1,5 @@
-"""What is kept of a call and of an agent's day: the CDR, its segments, the agent's spans. Counterpart: engine/records/models.py.
+"""What is kept of a call and of an agent's day: the CDR, its segments, the agent's spans. Counterpart:
+engine/records/models.py.
 
 All times are monotonic seconds of the engine's clock; the records room turns them into UTC when it writes.
 """

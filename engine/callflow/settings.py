@@ -1,4 +1,6 @@
-"""How this switch is set up: where it listens, whom it trusts, its limits. Counterpart: config.py builds these from switch.yaml."""
+"""How this switch is set up: where it listens, whom it trusts, its limits. Counterpart: config.py builds these from
+switch.yaml.
+"""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -31,7 +33,8 @@ class Limits:
     retry_after_s: int = 10  # told with that 503
     max_talk_s: float = 10800.0
     drain_s: float = 30.0  # how long SIGTERM lets talks finish
-    ending_s: float = 35.0  # a leg that has not ended by then is dropped (longer than Timer B and F, RFC 3261 section 17)
+    # a leg that has not ended by then is dropped (longer than Timer B and F, RFC 3261 section 17)
+    ending_s: float = 35.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""Who works here: skills, queues and agents as configured. Counterparts: config.py builds these, acd.py gives them to the core."""
+"""Who works here: skills, queues and agents as configured. Counterparts: config.py builds these, acd.py gives them to
+the core.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +37,8 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Serves:
-    """An agent's place in a queue: lower ranks are offered first; `from_s` is the wait from which on the agent helps out."""
+    """An agent's place in a queue: lower ranks are offered first; `from_s` is the wait from which on the agent helps
+    out."""
 
     queue: str
     rank: int = 1
@@ -65,7 +68,10 @@ def meets(skills: Mapping[str, int], needs: Needs) -> bool:
 
 
 def able(staff: Staff, queue: str, needs: Needs) -> list[Agent]:
-    """Who serves a queue and has what the queue and the call ask for, whatever they do now; those offered first come first."""
+    """Who serves a queue and has what the queue and the call ask for, whatever they do now; those offered first come
+    first."""
     serving = [(serves, agent) for agent in staff.agents.values() for serves in agent.queues if serves.queue == queue]
     serving.sort(key=lambda pair: (pair[0].rank, pair[0].from_s))
-    return [agent for _, agent in serving if meets(agent.skills, staff.queues[queue].needs) and meets(agent.skills, needs)]
+    return [
+        agent for _, agent in serving if meets(agent.skills, staff.queues[queue].needs) and meets(agent.skills, needs)
+    ]

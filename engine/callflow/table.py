@@ -1,7 +1,7 @@
 """The table of the call machine: for every state and event, what comes next. Handlers are in call.py.
 
-A pair is a move (next state, name of the handler), late with a reason, or impossible. The table alone can be drawn, because a row
-fixes the next state whatever its handler finds: tests/golden/call_table.txt is that drawing.
+A pair is a move (next state, name of the handler), late with a reason, or impossible. The table alone can be drawn,
+because a row fixes the next state whatever its handler finds: tests/golden/call_table.txt is that drawing.
 
 States:  NEW        nothing decided yet
          ROUTING    the plan is at work: answering, playing, deciding
@@ -196,7 +196,8 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
     },
 }
 
-# A new event must be decided in every state: a move or late above, or named here. tests/floor/test_call_table.py counts.
+# A new event must be decided in every state: a move or late above, or named here. tests/floor/test_call_table.py
+# counts.
 _RULED_OUT: Mapping[State, tuple[type[Event], ...]] = {
     S.NEW: tuple(e for e in ev.CALL_EVENTS if e not in (ev.CallArrived, ev.CallTurnedAway)),
     S.ROUTING: (ev.CallArrived, ev.CallTurnedAway, ev.TimeUp, ev.LegsGone),
