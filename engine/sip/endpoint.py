@@ -1,0 +1,244 @@
+"""The SIP room: INVITEs in, requests out, and the legs between. Counterparts: doors.Sip, which this fulfils; legs.py.
+
+Each leg of a call is a pj.Call that the endpoint holds until PJSIP reports it disconnected: one that the garbage
+collector finds hangs up its leg (pjproject issue 3856). At that report it must be let go, before the callback returns:
+PJSIP gives the slot to the next call, and a late destructor would hang up that one.
+
+Nothing here touches conference links, decides anything about a call, or raises for what the outside did. After hang_up,
+reject or drop only LegEnded comes from a leg; retransmissions, and a 200 that crosses our CANCEL, are then PJSIP's.
+"""
+
+import heapq
+import itertools
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import pjsua2 as pj
+
+from engine.callflow import settings
+from engine.callflow.errors import SipError
+from engine.callflow.events import CalledRefused, CallFailed, LegEnded, Refusal
+from engine.callflow.plan import Caller
+from engine.doors import Post
+from engine.sip import library, translate
+from engine.sip.legs import FORBIDDEN, NO_SLOT, CalledLeg, CallerLeg, Leg
+
+log = logging.getLogger(__name__)
+
+ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
+TIMEOUT, UNAVAILABLE, SERVER_ERROR = 408, 480, 500
+CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
+CACHED_SOURCES = 1024
+
+
+class Account(pj.Account):
+    """Takes in all INVITEs outside a dialog; there is one account for everything."""
+
+    def __init__(self, endpoint: "Endpoint") -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
+        try:
+            self._endpoint.invited(prm.callId, prm.rdata.srcAddress, prm.rdata.wholeMsg)
+        except Exception:
+            log.exception("INVITE from %s: callback raised", prm.rdata.srcAddress)  # pjsua2 answers it with 500
+
+
+class Endpoint:
+    """PJSIP, running. One per process; all methods on one thread, and none from inside `post`."""
+
+    def __init__(
+        self,
+        sip: settings.Sip,
+        trunks: Sequence[settings.Trunk],
+        limits: settings.Limits,
+        clock_rate: int,
+        post: Post,
+        new_call: Callable[[], str],
+        now: Callable[[], float],
+    ) -> None:
+        """Opens the transports and starts. Raises SipError with one line for each thing that cannot work."""
+        self.post = post
+        self._new_call, self._now = new_call, now
+        self._settings, self._trunks = sip, tuple(trunks)
+        self._trunk_by_source: dict[str, str | None] = {}
+        self._legs: dict[int, Leg] = {}
+        self._numbers = itertools.count(1)
+        self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
+        self._failed: list[int] = []  # legs whose callback raised
+        self._silent_from: list[tuple[float, int]] = []  # heap: when a called leg that has not rung is given up
+        self.account: Account | None = None
+        problems = library.check_limits(sip, limits)
+        library.C.pj_log_set_level(0)  # before libInit the log goes to stdout
+        self._pj = pj.Endpoint()  # no subclass: a bridge thread would enter its Python at every change of a link
+        self._pj.libCreate()
+        try:
+            self._pj.libInit(library.library_config(limits, clock_rate))
+            problems += library.set_codecs(self._pj, sip.codecs)
+            problems += library.open_transports(self._pj, sip)
+            if problems:
+                raise SipError("\n".join(problems))
+            self._pj.audDevManager().setNullDev()
+            self._pj.libStart()
+            self.account = Account(self)
+            self.account.create(library.account_config(sip), True)
+        except SipError:
+            self._destroy()
+            raise
+        except pj.Error as error:
+            self._destroy()
+            raise translate.sip_error("PJSIP does not start", error) from error
+
+    # ---- requests
+
+    def answer(self, leg: int) -> None:
+        call = self._legs.get(leg)
+        if not isinstance(call, CallerLeg) or call.ok_sent:
+            return
+        prm = pj.CallOpParam()
+        prm.statusCode = 200
+        try:
+            call.answer(prm)
+        except pj.Error as error:
+            if leg in self._legs:
+                self.callback_failed(call, "answer", error)
+            return
+        call.ok_sent = True
+        if call.media_slot != NO_SLOT:
+            call.has_media()
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None = None) -> None:
+        self._end(leg, status, {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
+
+    def dial(self, call: str, offer: int, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
+        """The called party sees the caller's number and name. A leg that fails at once is refused as unreachable."""
+        leg = next(self._numbers)
+        called = self._legs[leg] = CalledLeg(self, call, leg, offer)
+        prm = pj.CallOpParam()
+        prm.txOption.localUri = translate.local_uri(caller, library.own_host(self._settings))
+        prm.txOption.headers = translate.headers_of(headers)
+        heapq.heappush(self._silent_from, (self._now() + self._settings.ringing_within_s, leg))
+        try:
+            called.makeCall(uri, prm)
+        except pj.Error as error:
+            log.warning("leg %d: cannot call %s: %s", leg, translate.clean(uri), translate.reason_of(error))
+            if leg in self._legs:
+                called.refused(503)
+                self.forget(called)
+        return leg
+
+    def hang_up(self, leg: int, elsewhere: bool = False) -> None:
+        self._end(leg, 0, ELSEWHERE if elsewhere else {})
+
+    def drop(self, leg: int) -> None:
+        self._end(leg, 0, {})
+
+    def n_legs(self) -> int:
+        """Legs whose LegEnded has not been posted."""
+        return len(self._legs)
+
+    def n_closing(self) -> int:
+        """Legs that exist in PJSIP: also those that ended for us and wait for the far side's last word."""
+        return int(library.C.pjsua_call_get_count())
+
+    def poll(self, timeout_s: float) -> None:
+        """Wait for the network, at most this long, and let callbacks post what happened."""
+        if self._silent_from:
+            timeout_s = min(timeout_s, self._silent_from[0][0] - self._now())
+        self._pj.libHandleEvents(max(0, math.ceil(timeout_s * 1000)))
+        while self._invited:
+            self._announce(self._invited.pop(0))
+        while self._silent_from and self._silent_from[0][0] <= self._now():
+            self._give_up(heapq.heappop(self._silent_from)[1])
+        while self._failed:
+            self._end(self._failed.pop(), SERVER_ERROR, {})
+
+    def close(self) -> None:
+        """End every leg, wait a moment for the far sides, and shut PJSIP down. Ended legs are posted as always."""
+        for leg in list(self._legs):
+            self._end(leg, 0, {})
+        end = self._now() + CLOSING_S
+        while self.n_closing() and self._now() < end:
+            self.poll(0.05)
+        self._destroy()
+
+    # ---- for the callbacks
+
+    def invited(self, slot: int, source: str, message: str) -> None:
+        """An INVITE came. PJSIP may still refuse it, so it is announced when its callbacks are over."""
+        trunk = self._trunk_of(source)
+        if trunk is None:
+            log.warning("INVITE from %s, which is no trunk's address: 403", source)
+            _hang_up(pj.Call(self.account, slot), FORBIDDEN, {})
+            return
+        leg, caller = next(self._numbers), translate.caller_of(message, trunk)
+        self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)
+        self._invited.append(leg)
+
+    def forget(self, leg: Leg) -> None:
+        """The leg is gone. The caller's own reference must be the last one."""
+        if self._legs.pop(leg.leg, None) is not None:
+            self.post(leg.call, LegEnded(leg.leg))
+
+    def callback_failed(self, leg: Leg, doing: str, error: Exception) -> None:
+        self.post(leg.call, CallFailed(translate.sip_error(f"leg {leg.leg}: {doing}", error)))
+        self._failed.append(leg.leg)
+
+    # ---- small helpers
+
+    def _destroy(self) -> None:
+        self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
+        self._pj.libDestroy()
+        del self._pj  # a second one beside it would abort the process
+
+    def _announce(self, leg: int) -> None:
+        call = self._legs.get(leg)
+        if not isinstance(call, CallerLeg) or call.isActive():
+            if isinstance(call, CallerLeg):
+                call.announce()
+            return
+        # PJSIP refused the INVITE after all, and reports that to nobody.
+        log.warning("INVITE from trunk %s refused by PJSIP", call.caller.trunk)
+        if pj.Call.lookup(call.getId()) is not call:
+            call.this.disown()  # another call has the slot by now: rather lose some memory than hang that one up
+        del self._legs[leg]
+
+    def _trunk_of(self, source: str) -> str | None:
+        if source not in self._trunk_by_source:
+            address = translate.address_of(source)
+            if len(self._trunk_by_source) >= CACHED_SOURCES:
+                self._trunk_by_source.clear()
+            self._trunk_by_source[source] = next(
+                (trunk.name for trunk in self._trunks for network in trunk.sources if address in network), None
+            )
+        return self._trunk_by_source[source]
+
+    def _give_up(self, leg: int) -> None:
+        called = self._legs.get(leg)
+        if isinstance(called, CalledLeg) and not called.rang and not called.confirmed:
+            self.post(called.call, CalledRefused(called.offer, Refusal.UNREACHABLE, TIMEOUT))
+            self._end(leg, 0, {})
+
+    def _end(self, leg: int, status: int, headers: Mapping[str, str]) -> None:
+        call = self._legs.get(leg)
+        if call is None or call.ending:
+            return
+        call.ending = True
+        if not status and isinstance(call, CallerLeg) and not call.ok_sent:
+            status = UNAVAILABLE
+        try:
+            _hang_up(call, status, headers)
+        except pj.Error as error:
+            log.warning("leg %d: hang up: %s", leg, translate.reason_of(error))
+        self.forget(call)
+
+
+def _hang_up(call: pj.Call, status: int, headers: Mapping[str, str]) -> None:
+    """CANCEL, BYE or a final answer. PJSIP reports the leg disconnected before this returns."""
+    prm = pj.CallOpParam()
+    prm.statusCode = status
+    if headers:
+        prm.txOption.headers = translate.headers_of(headers)
+    call.hangup(prm)

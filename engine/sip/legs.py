@@ -1,0 +1,173 @@
+"""The two kinds of legs: pjsua2's callbacks of a call -> events. Counterpart: endpoint.py, which holds and commands them.
+
+A callback posts and returns. What it wants to know it asks of getInfo(), which takes 4 microseconds.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pjsua2 as pj
+
+from engine.callflow.events import (
+    CallArrived,
+    CalledAnswered,
+    CalledGone,
+    CalledRefused,
+    CalledRinging,
+    CallerAnswered,
+    CallerDigit,
+    CallerGone,
+    LegMedia,
+)
+from engine.callflow.plan import Caller
+from engine.sip import translate
+
+if TYPE_CHECKING:
+    from engine.sip.endpoint import Endpoint
+
+log = logging.getLogger(__name__)
+
+NO_SLOT = -1  # LegMedia.slot of a leg without audio: its far side made it inactive
+FORBIDDEN = 403
+
+
+def guarded(callback: Callable[..., None]) -> Callable[..., None]:
+    """SWIG prints what a callback raises and goes on. This ends the call that the callback was for, and no other."""
+
+    @functools.wraps(callback)
+    def run(self: "Leg", prm: object) -> None:
+        try:
+            callback(self, prm)
+        except Exception as error:
+            log.exception("leg %d: %s raised", self.leg, callback.__name__)
+            self.endpoint.callback_failed(self, callback.__name__, error)
+
+    return run
+
+
+class Leg(pj.Call):
+    """One leg. What is common to both kinds; a subclass says which events its kind has."""
+
+    def __init__(self, endpoint: "Endpoint", call: str, leg: int, slot: int = pj.PJSUA_INVALID_ID) -> None:
+        super().__init__(endpoint.account, slot)
+        self.endpoint, self.call, self.leg = endpoint, call, leg
+        self.ending = False  # we ended it: the rest is silence
+        self.answered = False  # its answer was posted
+        self.media_slot = NO_SLOT
+        self._rebuilt = False
+
+    def progressed(self, info: pj.CallInfo) -> None:
+        """The invite session moved on, short of its end."""
+
+    def has_media(self) -> None:
+        """Audio flows."""
+
+    def ended(self, info: pj.CallInfo) -> None:
+        """PJSIP is done with the leg, and not at our request."""
+
+    @guarded
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:
+        if self.isActive():
+            self.progressed(self.getInfo())
+            return
+        try:
+            if not self.ending:
+                self.ended(self.getInfo())
+        finally:
+            self.endpoint.forget(self)
+
+    @guarded
+    def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
+        try:
+            slot = self.getAudioMedia(-1).getPortId()
+        except pj.Error:
+            slot = NO_SLOT
+        if self._rebuilt or slot != self.media_slot:
+            self._rebuilt, self.media_slot = False, slot
+            self.endpoint.post(self.call, LegMedia(self.leg, slot, self.getId()))
+        if slot != NO_SLOT:
+            self.has_media()
+
+    def onStreamCreated(self, prm: pj.OnStreamCreatedParam) -> None:
+        self._rebuilt = True  # the new stream may have the old one's slot
+
+    def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
+        prm.statusCode = FORBIDDEN  # REFER: nobody outside makes this switch dial
+
+    def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:
+        prm.statusCode = FORBIDDEN  # Replaces would bypass the check of the source
+
+    def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:
+        return int(pj.PJSIP_REDIRECT_STOP)
+
+    # Python is entered for every callback. For those of no interest, this is cheaper than handing them back to C++.
+    def _ignore(self, prm: object) -> None:
+        pass
+
+    onCallTsxState = onCallSdpCreated = onStreamPreCreate = onStreamDestroyed = onDtmfDigit = onDtmfEvent = _ignore
+    onCallMediaTransportState = onCallMediaEvent = onCreateMediaTransport = onCallRxOffer = onCallRxReinvite = _ignore
+    onCallTxOffer = onCallRxText = onInstantMessage = onInstantMessageStatus = onTypingIndication = _ignore
+
+
+class CallerLeg(Leg):
+    """A leg that a trunk opened."""
+
+    def __init__(self, endpoint: "Endpoint", call: str, leg: int, slot: int, caller: Caller) -> None:
+        super().__init__(endpoint, call, leg, slot)
+        self.caller = caller
+        self.announced = False
+        self.ok_sent = False
+
+    def announce(self) -> None:
+        if not self.announced:
+            self.announced = True
+            self.endpoint.post(self.call, CallArrived(self.caller, self.leg))
+
+    def has_media(self) -> None:
+        if self.ok_sent and not self.answered:
+            self.answered = True
+            self.endpoint.post(self.call, CallerAnswered())
+
+    def ended(self, info: pj.CallInfo) -> None:
+        self.announce()
+        self.endpoint.post(self.call, CallerGone(info.lastStatusCode, translate.clean(info.lastReason)))
+
+    @guarded
+    def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
+        if prm.digit in translate.DIGITS:
+            self.endpoint.post(self.call, CallerDigit(prm.digit))
+
+
+class CalledLeg(Leg):
+    """A leg that we opened: an agent's phone or a transfer target."""
+
+    def __init__(self, endpoint: "Endpoint", call: str, leg: int, offer: int) -> None:
+        super().__init__(endpoint, call, leg)
+        self.offer = offer
+        self.rang = False
+        self.confirmed = False
+
+    def progressed(self, info: pj.CallInfo) -> None:
+        if info.state == pj.PJSIP_INV_STATE_EARLY and not self.rang:
+            self.rang = True
+            self.endpoint.post(self.call, CalledRinging(self.offer))
+        elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:
+            self.confirmed = True
+            if self.media_slot != NO_SLOT:
+                self.has_media()
+
+    def has_media(self) -> None:
+        if self.confirmed and not self.answered:
+            self.answered = True
+            self.endpoint.post(self.call, CalledAnswered(self.offer))
+
+    def ended(self, info: pj.CallInfo) -> None:
+        if self.answered:
+            self.endpoint.post(self.call, CalledGone(self.offer))
+        else:
+            self.refused(info.lastStatusCode)
+
+    def refused(self, status: int) -> None:
+        self.endpoint.post(self.call, CalledRefused(self.offer, translate.refusal_of(status, self.rang), status))

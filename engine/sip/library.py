@@ -1,0 +1,162 @@
+"""PJSIP as this switch runs it: our settings in PJSIP's terms, and the refusal to start where they cannot hold.
+
+Counterpart: endpoint.py, which runs what this file sets up. Everything wrong is found before the first call, and all of
+it in one SipError. What PJSIP was compiled with stands in build.json, which the recipe in pjsip/ puts beside the binding.
+"""
+
+import ctypes
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pjsua2 as pj
+
+from engine.callflow import settings
+from engine.callflow.errors import SipError
+from engine.sip import translate
+
+SPARE_LEGS = 64  # calls being refused, and legs that end: PJSIP keeps a slot until the far side has agreed, or for 32 s
+LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
+
+# The C library under the binding, for what pjsua2 leaves out: dlsym looks through everything _pjsua2 is linked with.
+C = ctypes.CDLL(pj._pjsua2.__file__)
+
+
+def n_legs_wanted(limits: settings.Limits) -> int:
+    """Slots for the configured calls: a caller's leg and a called one each."""
+    return 2 * limits.max_calls + SPARE_LEGS
+
+
+def compiled_limits() -> dict[str, int]:
+    path = Path(pj.__file__).resolve().parent.parent / "build.json"
+    try:
+        limits: dict[str, int] = json.loads(path.read_text())["limits"]
+    except (OSError, ValueError, KeyError) as error:
+        raise SipError(f"PJSIP: no record of its compiled limits at {path} ({error}); build it with `make`") from error
+    return limits
+
+
+def check_limits(sip: settings.Sip, limits: settings.Limits) -> list[str]:
+    """What of the configuration PJSIP could not hold; it would clamp or fail in mid-call without a word."""
+    compiled, legs, problems = compiled_limits(), n_legs_wanted(limits), []
+    for name, unit, wanted in (
+        ("PJSUA_MAX_CALLS", "legs", legs),
+        ("PJSUA_MAX_CONF_PORTS", "conference ports", n_ports_wanted(limits)),
+        ("PJ_IOQUEUE_MAX_HANDLES", "RTP and RTCP sockets", 2 * legs),
+        ("PJSIP_MAX_DIALOG_COUNT", "dialogs", legs),
+    ):
+        if wanted > compiled.get(name, 0):
+            problems.append(
+                f"limits.max_calls {limits.max_calls} needs {wanted} {unit}, but PJSIP was compiled for"
+                f" {compiled.get(name, 0)} ({name} in pjsip/config_site.h)"
+            )
+    if (pairs := (sip.rtp_to - sip.rtp_from + 1) // 2) < legs:
+        problems.append(
+            f"sip.rtp {sip.rtp_from}-{sip.rtp_to} has ports for {pairs} legs, but limits.max_calls"
+            f" {limits.max_calls} needs {legs}: two ports each"
+        )
+    if sip.rtp_from % 2:
+        problems.append(f"sip.rtp {sip.rtp_from}-{sip.rtp_to} must begin with an even port (RFC 3550 section 11)")
+    if sip.udp_port is None and sip.tcp_port is None:
+        problems.append("sip: udp and tcp are both off; calls could not come in")
+    return problems
+
+
+def n_ports_wanted(limits: settings.Limits) -> int:
+    """Each leg's stream, and a music or prompt port for each caller."""
+    return n_legs_wanted(limits) + limits.max_calls
+
+
+def library_config(limits: settings.Limits, clock_rate: int) -> pj.EpConfig:
+    config = pj.EpConfig()
+    agent, media, log = config.uaConfig, config.medConfig, config.logConfig
+    agent.threadCnt, agent.mainThreadOnly = 0, True  # all callbacks on the engine's thread
+    agent.maxCalls = n_legs_wanted(limits)
+    agent.userAgent = f"Agner/{_version()}"
+    agent.natTypeInSdp = 0
+    media.clockRate = media.sndClockRate = clock_rate
+    media.maxMediaPorts = n_ports_wanted(limits)
+    media.audioFramePtime = media.ptime = 20
+    media.noVad = True  # a recording needs every frame
+    media.ecTailLen = 0
+    media.sndAutoCloseTime = -1  # the bridge's clock never stops
+    log.level, log.consoleLevel, log.msgLogging = LOG_LEVEL, 0, 0
+    log.decor = pj.PJ_LOG_HAS_SENDER
+    # PJSIP deletes its writer itself, so Python must not.
+    log.writer = translate.LogWriter().__disown__()
+    return config
+
+
+def account_config(sip: settings.Sip) -> pj.AccountConfig:
+    config = pj.AccountConfig()
+    config.idUri = f"sip:agner@{own_host(sip)}"
+    config.natConfig.sipOutboundUse = 0
+    config.natConfig.viaRewriteUse = config.natConfig.sdpNatRewriteUse = 0
+    media = config.mediaConfig
+    # A phone that answers with two codecs would else get a re-INVITE in every call.
+    media.lockCodecEnabled = False
+    rtp = media.transportConfig
+    rtp.port, rtp.portRange = sip.rtp_from, sip.rtp_to - sip.rtp_from
+    _set_addresses(rtp, sip)
+    return config
+
+
+def transport_config(sip: settings.Sip, port: int) -> pj.TransportConfig:
+    config = pj.TransportConfig()
+    config.port = port
+    _set_addresses(config, sip)
+    return config
+
+
+def own_host(sip: settings.Sip) -> str:
+    """The host part of our own URIs."""
+    return bracketed(sip.public_address or sip.address)
+
+
+def open_transports(endpoint: pj.Endpoint, sip: settings.Sip) -> list[str]:
+    problems = []
+    v6 = ":" in sip.address
+    for name, kind, port in (
+        ("udp", pj.PJSIP_TRANSPORT_UDP6 if v6 else pj.PJSIP_TRANSPORT_UDP, sip.udp_port),
+        ("tcp", pj.PJSIP_TRANSPORT_TCP6 if v6 else pj.PJSIP_TRANSPORT_TCP, sip.tcp_port),
+    ):
+        if port is None:
+            continue
+        try:
+            endpoint.transportCreate(kind, transport_config(sip, port))
+        except pj.Error as error:
+            where = f"{bracketed(sip.address)}:{port}"
+            problems.append(f"sip.{name} {where} cannot be opened: {translate.reason_of(error)}")
+    return problems
+
+
+def bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def set_codecs(endpoint: pj.Endpoint, wanted: tuple[str, ...]) -> list[str]:
+    """Offer and accept the wanted codecs in this order, and no other."""
+    names = {codec.codecId.partition("/")[0].lower(): codec.codecId for codec in endpoint.codecEnum2()}
+    problems = [
+        f"sip.codecs: {name} is not in this PJSIP, which has {', '.join(names.values())}"
+        for name in wanted
+        if name.lower() not in names
+    ]
+    order = [name.lower() for name in wanted]
+    for name, codec in names.items():
+        endpoint.codecSetPriority(codec, 255 - order.index(name) if name in order else 0)
+    return problems
+
+
+def _set_addresses(transport: pj.TransportConfig, sip: settings.Sip) -> None:
+    if sip.address not in ("0.0.0.0", "::"):
+        transport.boundAddress = sip.address
+    if sip.public_address:
+        transport.publicAddress = sip.public_address
+
+
+def _version() -> str:
+    try:
+        return version("agner")
+    except PackageNotFoundError:
+        return "source"

@@ -1,0 +1,140 @@
+"""Values of pjsua2 and of SIP messages <-> ours. Counterpart: endpoint.py, which alone uses it.
+
+Pure functions, and the writer that takes PJSIP's log into Python's. Whatever a stranger wrote into a header is cleaned
+here, so nothing behind this door needs to fear it.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import quote, unquote
+
+import pjsua2 as pj
+
+from engine.callflow.errors import SipError
+from engine.callflow.events import Refusal
+from engine.callflow.plan import Caller
+
+DIGITS = frozenset("0123456789*#ABCD")  # RFC 4733 section 3.2, without flash
+LONGEST = 64  # characters of a number or a name; the rest of a longer one is cut
+
+_URI = re.compile(r"\b(sips?|tel):([^>?\s]+)", re.IGNORECASE)
+_HEADER = r"^(?:%s)[ \t]*:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)"
+_FROM = re.compile(_HEADER % "From|f", re.IGNORECASE | re.MULTILINE)
+_ASSERTED = re.compile(_HEADER % "P-Asserted-Identity", re.IGNORECASE | re.MULTILINE)
+_PRIVACY = re.compile(_HEADER % "Privacy", re.IGNORECASE | re.MULTILINE)
+_QUOTED_NAME = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*<')
+_BARE_NAME = re.compile(r"\s*([^\"<]*?)\s*<")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SEPARATORS = str.maketrans("", "", "-.() ")  # RFC 3966 section 5.1.1
+_DIALLED = re.compile(r"\+?[\d\-.() ]+")
+_HIDDEN = frozenset(("id", "user", "header", "full"))  # RFC 3323 section 4.2, RFC 3325 section 9.3: the caller hides
+_USER_SAFE = "+*-_.!~'()&=$,/"  # RFC 3261 section 25.1: unreserved and user-unreserved, without ; and ?
+_UNREACHABLE = frozenset((404, 408, 410, 604))
+
+
+def clean(text: str) -> str:
+    """One line without control characters, of bounded length: safe in logs, traces, records and headers."""
+    return _CONTROL.sub(" ", text).strip()[:LONGEST]
+
+
+def number_of(uri: str) -> str:
+    """The user part of a sip:, sips: or tel: URI as a number; empty if there is none.
+
+    Parameters of the user part fall away, and so do the visual separators of a telephone number.
+    """
+    if not (found := _URI.search(uri)):
+        return ""
+    scheme, rest = found.groups()
+    user, at, _ = rest.partition("@")
+    if not at and scheme.lower() != "tel":
+        return ""
+    number = clean(unquote(re.split("[;:]", user)[0]))
+    return number.translate(_SEPARATORS) if _DIALLED.fullmatch(number) else number
+
+
+def name_of(address: str) -> str:
+    """The display name of a From or P-Asserted-Identity header."""
+    if found := _QUOTED_NAME.match(address):
+        return clean(re.sub(r"\\(.)", r"\1", found[1]))
+    found = _BARE_NAME.match(address)
+    return clean(found[1]) if found else ""
+
+
+def caller_of(invite: str, trunk: str) -> Caller:
+    """Who calls whom, from the text of an INVITE that a trusted trunk sent.
+
+    DNIS is the user part of the Request-URI. ANI and name come from P-Asserted-Identity (RFC 3325) where the trunk
+    gives one, else from From. Who asked for privacy, or calls from anonymous.invalid (RFC 3323 section 4.1.1.3), has
+    neither.
+    """
+    head = invite.partition("\r\n\r\n")[0]
+    request = head.partition("\r\n")[0].split(" ")
+    dnis = number_of(request[1]) if len(request) > 1 else ""
+    asserted = _ASSERTED.search(head)
+    shown = asserted or _FROM.search(head)
+    wishes = _PRIVACY.search(head)
+    hidden = wishes is not None and any(wish.strip().lower() in _HIDDEN for wish in re.split("[;,]", wishes[1]))
+    if shown is None or hidden or (asserted is None and "anonymous.invalid" in shown[1].lower()):
+        return Caller(ani="", dnis=dnis, trunk=trunk)
+    return Caller(ani=number_of(shown[1]), dnis=dnis, trunk=trunk, name=name_of(shown[1]))
+
+
+def local_uri(caller: Caller, host: str) -> str:
+    """From of an INVITE that we send on this caller's behalf."""
+    if not caller.ani:
+        return '"Anonymous" <sip:anonymous@anonymous.invalid>'
+    name = clean(caller.name).replace("\\", "\\\\").replace('"', '\\"')
+    uri = f"<sip:{quote(clean(caller.ani), safe=_USER_SAFE)}@{host}>"
+    return f'"{name}" {uri}' if name else uri
+
+
+def address_of(source: str) -> IPv4Address | IPv6Address:
+    """The address in PJSIP's "192.0.2.1:5060" or "[2001:db8::1]:5060"; an IPv4 address inside IPv6 is taken out."""
+    host = source.rpartition(":")[0].strip("[]") if source.count(":") == 1 or source.startswith("[") else source
+    address = ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def refusal_of(status: int, rang: bool) -> Refusal:
+    """What the final status of an INVITE that was not answered says about the called party."""
+    if status in (486, 600):
+        return Refusal.BUSY
+    if status == 487 or (status == 408 and rang):
+        return Refusal.NO_ANSWER
+    if status in _UNREACHABLE or 500 <= status < 600:
+        return Refusal.UNREACHABLE
+    return Refusal.REJECTED
+
+
+def headers_of(values: Mapping[str, str]) -> pj.SipHeaderVector:
+    vector = pj.SipHeaderVector()
+    for name, value in values.items():
+        header = pj.SipHeader()
+        header.hName, header.hValue = clean(name), _CONTROL.sub(" ", value).strip()
+        vector.append(header)
+    return vector
+
+
+def reason_of(error: Exception) -> str:
+    """PJSIP's own words where it has any."""
+    return clean(error.reason) if isinstance(error, pj.Error) else f"{type(error).__name__}: {clean(str(error))}"
+
+
+def sip_error(doing: str, error: Exception) -> SipError:
+    """`doing` says what failed, as in "leg 7: answer"."""
+    return SipError(f"{doing}: {reason_of(error)}")
+
+
+class LogWriter(pj.LogWriter):
+    """PJSIP's log, level 1 (errors) to 6, as records of the Python logger "pjsip". PJSIP filters before it calls."""
+
+    LEVELS = {1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._log = logging.getLogger("pjsip")
+
+    def write(self, entry: pj.LogEntry) -> None:
+        self._log.log(self.LEVELS.get(entry.level, logging.DEBUG), "%s", _CONTROL.sub(" ", entry.msg).strip())

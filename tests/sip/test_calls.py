@@ -1,0 +1,392 @@
+"""Legs against real SIPp on 127.0.0.1: every way a leg can begin, go on and end."""
+
+import gc
+import socket
+import struct
+
+from engine.callflow import events as e
+from tests.sip import peers
+from tests.sip.peers import (
+    CALLER,
+    RawCaller,
+    cancel,
+    got,
+    in_dialog_ok,
+    invite,
+    n_descriptors,
+    pause,
+    reply,
+    request,
+    sdp,
+)
+
+ANSWERED = ["CallArrived", "LegMedia", "CallerAnswered"]
+
+
+def answer_all(ear):
+    ear.on_post = lambda call, event: ear.endpoint.answer(event.leg) if isinstance(event, e.CallArrived) else None
+
+
+def ring(ear, peer, offer=7, headers=None):
+    return ear.endpoint.dial("c", offer, f"sip:phone@127.0.0.1:{peer}", CALLER, headers or {})
+
+
+# ---- the caller's leg
+
+
+def test_answered_call_ended_by_the_caller(ear, sipp):
+    body = sdp()
+    caller = sipp(invite(body), got(100, True), got(200), request("ACK"), pause(100), request("BYE", 2), got(200))
+    arrived = ear.next(e.CallArrived)
+    assert (arrived.caller.ani, arrived.caller.dnis, arrived.caller.name) == ("+15551234", "100", "Grace Hopper")
+    assert arrived.caller.trunk == "carrier"
+    ear.endpoint.answer(arrived.leg)
+    ear.endpoint.answer(arrived.leg)
+    ear.next(e.LegEnded)
+    assert ear.story() == [*ANSWERED, "CallerGone", "LegEnded"]
+    media = ear.next(e.LegMedia)
+    assert media.leg == arrived.leg and media.slot > 0 and media.stream >= 0
+    assert ear.next(e.CallerGone).status == 200
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_answered_call_ended_by_us(ear, sipp):
+    answer_all(ear)
+    caller = sipp(invite(), got(100, True), got(200), request("ACK"), got("BYE"), in_dialog_ok())
+    ear.next(e.CallerAnswered)
+    leg = ear.next(e.CallArrived).leg
+    ear.silence(0.1)
+    ear.endpoint.hang_up(leg)
+    ear.endpoint.hang_up(leg)
+    ear.endpoint.reject(leg, 503)
+    ear.endpoint.drop(leg)
+    ear.until(caller.done)
+    assert caller.passed()
+    assert ear.story() == [*ANSWERED, "LegEnded"]
+
+
+def test_over_tcp(ear, sipp):
+    answer_all(ear)
+    steps = invite(), got(100, True), got(200), request("ACK"), pause(50), request("BYE", 2), got(200)
+    caller = sipp(*steps, udp=False)
+    ear.next(e.LegEnded)
+    assert ear.story() == [*ANSWERED, "CallerGone", "LegEnded"]
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_cancelled_before_the_answer(ear, sipp):
+    caller = sipp(invite(), got(100), pause(50), cancel(), got(200), got(487), request("ACK"))
+    leg = ear.next(e.CallArrived).leg
+    assert ear.next(e.CallerGone).status == 487
+    ear.next(e.LegEnded)
+    ear.endpoint.answer(leg)
+    assert ear.story() == ["CallArrived", "CallerGone", "LegEnded"]
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_rejected_with_retry_after(ear, sipp):
+    caller = sipp(invite(), got(100, True), got(503, check="Retry-After: 10"), request("ACK"))
+    ear.endpoint.reject(ear.next(e.CallArrived).leg, 503, 10)
+    ear.until(caller.done)
+    assert caller.passed()
+    assert ear.story() == ["CallArrived", "LegEnded"]
+
+
+def test_no_codec_in_common_is_488_and_no_call(ear, sipp):
+    caller = sipp(invite(sdp("3 4")), got(100, True), got(488), request("ACK"))
+    ear.until(caller.done)
+    assert caller.passed()
+    assert ear.story() == []
+
+
+def test_odd_offers_leave_nothing(ear, sipp):
+    """Whatever PJSIP makes of them, each story that begins also ends."""
+    answer_all(ear)
+    offers = {
+        "no audio": sdp().replace("m=audio", "m=image"),
+        "secure profile": sdp().replace("RTP/AVP", "RTP/SAVP"),
+        "port zero": sdp(port="0"),
+        "no connection": sdp().replace("c=IN IP4 [media_ip]\n", ""),
+        "codec only by name": sdp("97").replace("a=rtpmap:101 telephone-event", "a=rtpmap:97 XYZ"),
+        "events only": sdp("101"),
+        "no such address": sdp().replace("c=IN IP4 [media_ip]", "c=IN IP6 ::1"),
+        "two audio lines": sdp() + "m=audio 9 RTP/AVP 8\n",
+        "not SDP": "hello",
+    }
+    for name, body in offers.items():
+        ear.heard.clear()
+        caller = RawCaller(body)
+        ear.until(lambda caller=caller: caller.final() >= 200)
+        ear.silence(0.02)
+        for leg in [event.leg for event in ear.all(e.CallArrived)]:
+            ear.endpoint.hang_up(leg)
+        story = ear.story()
+        assert story.count("CallArrived") == story.count("LegEnded"), (name, story)
+        ear.until(lambda caller=caller: caller.final() and ear.endpoint.n_closing() <= ear.n_lingering)
+        caller.close()
+
+
+def test_unknown_source_is_403_and_nothing_else(ear, sipp, caplog):
+    caller = sipp(invite(), got(100, True), got(403), request("ACK"), ip="127.0.0.66")
+    ear.until(caller.done)
+    assert caller.passed()
+    assert ear.heard == []
+    lines = [record.message for record in caplog.records if "403" in record.message]
+    assert len(lines) == 1 and lines[0].startswith("INVITE from 127.0.0.66:")
+
+
+def test_hold_rebuilds_the_stream(ear, sipp):
+    answer_all(ear)
+    caller = sipp(
+        invite(), got(100, True), got(200), request("ACK"), pause(50),
+        invite(sdp(direction="sendonly"), within=True), got(100, True), got(200, check="a=recvonly"), request("ACK", 2), pause(50),
+        request("BYE", 3), got(200),
+    )  # fmt: skip
+    ear.next(e.LegEnded)
+    assert ear.story() == [*ANSWERED, "LegMedia", "CallerGone", "LegEnded"]
+    first, second = ear.all(e.LegMedia)
+    assert first.stream == second.stream and second.slot > 0
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_a_refused_stream_takes_the_slot_away(ear, sipp):
+    answer_all(ear)
+    caller = sipp(
+        invite(), got(100, True), got(200), request("ACK"), pause(50),
+        invite(sdp(port="0"), within=True), got(100, True), got(200), request("ACK", 2), pause(50),
+        request("BYE", 3), got(200),
+    )  # fmt: skip
+    ear.next(e.LegEnded)
+    assert [event.slot for event in ear.all(e.LegMedia)][1:] == [-1]
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_refer_and_replaces_are_refused(ear, sipp):
+    answer_all(ear)
+    refer = request("REFER", 2).replace("Content-Length", "Refer-To: <sip:+900123@127.0.0.1>\nContent-Length")
+    caller = sipp(invite(), got(100, True), got(200), request("ACK"), refer, got(403), request("BYE", 3), got(200))
+    ear.next(e.LegEnded)
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_digits_by_rfc4733(ear, sipp):
+    answer_all(ear)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp:
+        rtp.bind(("127.0.0.1", 18098))
+        rtp.setblocking(False)
+        steps = (
+            invite(sdp(port="18098")),
+            got(100, True),
+            got(200),
+            request("ACK"),
+            pause(1200),
+            request("BYE", 2),
+            got(200),
+        )
+        sipp(*steps)
+        ear.next(e.CallerAnswered)
+        engine = []
+
+        def heard():
+            try:
+                engine.append(rtp.recvfrom(2000)[1])
+            except BlockingIOError:
+                return False
+            return True
+
+        ear.until(heard)
+        for at, digit in enumerate((1, 11, 12)):
+            for step in range(5):
+                head = struct.pack("!BBHII", 0x80, 0x80 * (step == 0) + 101, 100 + at * 10 + step, at * 1600, 99)
+                rtp.sendto(head + struct.pack("!BBH", digit, 0x80 * (step > 2) + 10, 160 * (step + 1)), engine[0])
+                ear.silence(0.01)
+        ear.next(e.LegEnded)
+    assert [event.digit for event in ear.all(e.CallerDigit)] == ["1", "#", "A"]
+
+
+# ---- the called leg
+
+
+def test_called_leg_answers_and_hangs_up(ear, sipp):
+    check = "From: .Ada Lovelace. .sip:.4930123456@127.0.0.1."
+    phone = sipp(
+        got("INVITE", check=check), reply(180), pause(50), reply(200, sdp()), got("ACK"), pause(50),
+        peers.bye_from_phone(), got(200),
+    )  # fmt: skip
+    ear.until(phone.listening)
+    ring(ear, phone.port, headers={"X-Agner-Queue": "support"})
+    ear.next(e.LegEnded)
+    assert ear.story() == ["CalledRinging", "LegMedia", "CalledAnswered", "CalledGone", "LegEnded"]
+    assert ear.next(e.CalledAnswered).offer == 7
+    ear.until(phone.done)
+    assert phone.passed()
+    assert "X-Agner-Queue: support" in phone.sent_and_received()
+
+
+def test_we_hang_up_an_answered_phone(ear, sipp):
+    phone = sipp(got("INVITE"), reply(200, sdp()), got("ACK"), got("BYE"), in_dialog_ok())
+    ear.until(phone.listening)
+    leg = ring(ear, phone.port)
+    ear.next(e.CalledAnswered)
+    ear.endpoint.hang_up(leg)
+    ear.until(phone.done)
+    assert phone.passed()
+    assert ear.story() == ["LegMedia", "CalledAnswered", "LegEnded"]
+
+
+def test_refusals_are_told_apart(ear, sipp):
+    cases = {
+        486: e.Refusal.BUSY, 600: e.Refusal.BUSY,
+        403: e.Refusal.REJECTED, 480: e.Refusal.REJECTED, 603: e.Refusal.REJECTED,
+        404: e.Refusal.UNREACHABLE, 410: e.Refusal.UNREACHABLE, 500: e.Refusal.UNREACHABLE, 503: e.Refusal.UNREACHABLE,
+        408: e.Refusal.NO_ANSWER, 487: e.Refusal.NO_ANSWER,
+    }  # fmt: skip
+    phones = {status: sipp(got("INVITE"), reply(180), reply(status), got("ACK")) for status in cases}
+    ear.until(lambda: all(phone.listening() for phone in phones.values()))
+    for status, phone in phones.items():
+        ring(ear, phone.port, offer=status)
+    ear.next(e.LegEnded, len(cases))
+    assert {event.offer: event.refusal for event in ear.all(e.CalledRefused)} == cases
+    assert all(event.status == event.offer for event in ear.all(e.CalledRefused))
+    ear.until(lambda: all(phone.done() for phone in phones.values()))
+    assert all(phone.passed() for phone in phones.values())
+
+
+def test_hang_up_while_ringing_says_elsewhere(ear, sipp):
+    reason = "Reason: SIP;cause=200;text=.Call completed elsewhere."
+    phone = sipp(
+        got("INVITE"), reply(180), got("CANCEL", check=reason), reply(200), reply(487, to_invite=True), got("ACK")
+    )
+    ear.until(phone.listening)
+    leg = ring(ear, phone.port)
+    ear.next(e.CalledRinging)
+    ear.endpoint.hang_up(leg, elsewhere=True)
+    ear.until(phone.done)
+    assert phone.passed()
+    assert ear.story() == ["CalledRinging", "LegEnded"]
+
+
+def test_200_crosses_our_cancel(ear, sipp):
+    phone = sipp(
+        got("INVITE"), reply(180), got("CANCEL"), reply(200), reply(200, sdp(), to_invite=True), got("ACK"),
+        got("BYE"), in_dialog_ok(),
+    )  # fmt: skip
+    ear.until(phone.listening)
+    leg = ring(ear, phone.port)
+    ear.next(e.CalledRinging)
+    ear.endpoint.hang_up(leg)
+    ear.until(phone.done)
+    assert phone.passed()
+    assert ear.story() == ["CalledRinging", "LegEnded"]
+
+
+def test_hung_up_before_any_answer_and_then_answered(ear, sipp):
+    phone = sipp(got("INVITE"), pause(100), reply(200, sdp()), got("ACK"), got("BYE"), in_dialog_ok())
+    ear.until(phone.listening)
+    ear.endpoint.hang_up(ring(ear, phone.port))
+    ear.until(phone.done)
+    assert phone.passed()
+    assert ear.story() == ["LegEnded"]
+
+
+def test_hung_up_before_any_answer_and_then_ringing(ear, sipp):
+    phone = sipp(
+        got("INVITE"), pause(100), reply(180), got("CANCEL"), reply(200), reply(487, to_invite=True), got("ACK")
+    )
+    ear.until(phone.listening)
+    ear.endpoint.hang_up(ring(ear, phone.port))
+    ear.until(phone.done)
+    assert phone.passed()
+    assert ear.story() == ["LegEnded"]
+
+
+def test_no_response_and_100_alone_are_unreachable(ear, sipp):
+    trying = sipp(got("INVITE"), reply(100), got("CANCEL"), reply(200), reply(487, to_invite=True), got("ACK"))
+    ear.until(trying.listening)
+    ring(ear, 18199, offer=1)  # nobody there: PJSIP keeps that INVITE for 32 s
+    ring(ear, trying.port, offer=2)
+    ear.n_lingering += 1
+    ear.next(e.LegEnded, 2)
+    refused = ear.all(e.CalledRefused)
+    assert [event.offer for event in refused] == [1, 2]
+    assert {(event.refusal, event.status) for event in refused} == {(e.Refusal.UNREACHABLE, 408)}
+    ear.until(trying.done)
+    assert trying.passed()
+
+
+def test_refused_connection_and_bad_uri_are_unreachable_at_once(ear):
+    leg = ear.endpoint.dial("a", 1, "sip:phone@127.0.0.1:18199;transport=tcp", CALLER, {})
+    other = ear.endpoint.dial("b", 2, "not a uri", CALLER, {"X-Bad": "one\r\nTwo: three"})
+    ear.next(e.LegEnded, 2)
+    for name, number in (("a", leg), ("b", other)):
+        assert ear.story(name) == ["CalledRefused", "LegEnded"]
+        assert (name, e.LegEnded(number)) in ear.heard
+    assert {event.refusal for event in ear.all(e.CalledRefused)} == {e.Refusal.UNREACHABLE}
+
+
+# ---- many, and mishaps
+
+
+def test_churn_leaves_nothing(ear, sipp):
+    """200 calls, each bridged to a phone; the collector runs all the time and finds no leg to hang up."""
+    phone = sipp(got("INVITE"), reply(180), reply(200, sdp()), got("ACK"), got("BYE"), in_dialog_ok(), n=200)
+    steps = invite(), got(100, True), got(200), request("ACK"), pause(150), request("BYE", 2), got(200)
+    ear.until(phone.listening)
+    gc.collect()
+    before = n_descriptors()
+    called = {}
+
+    def conduct(call, event):
+        if isinstance(event, e.CallArrived):
+            gc.collect()
+            ear.endpoint.answer(event.leg)
+            called[call] = ear.endpoint.dial(call, 1, f"sip:phone@127.0.0.1:{phone.port}", event.caller, {})
+        elif isinstance(event, e.CallerGone):
+            ear.endpoint.hang_up(called[call])
+
+    pending = []
+    ear.on_post = lambda call, event: pending.append((call, event))
+    caller = sipp(*steps, n=200, rate=50)
+
+    def turn():
+        while pending:
+            conduct(*pending.pop(0))
+        return caller.done() and phone.done()
+
+    ear.until(turn, 20)
+    assert caller.passed() and phone.passed()
+    assert len(ear.all(e.LegEnded)) == 400 and len(ear.all(e.CalledAnswered)) == 200
+    for call in called:
+        assert ear.story(call).count("CallerGone") == ear.story(call).count("CalledAnswered") == 1
+    legs = [event.leg for event in ear.all(e.LegEnded)]
+    assert len(set(legs)) == 400
+    ear.until(lambda: n_descriptors() <= before)
+
+
+def test_a_callback_that_raises_ends_its_call_alone(ear, sipp):
+    steps = invite(), got(100, True), got(200), request("ACK"), pause(300), request("BYE", 2), got(200)
+    good = sipp(*steps)
+    answer_all(ear)
+    ear.next(e.CallerAnswered)
+    bad = sipp(invite(), got(100, True), got(200), request("ACK"), got("BYE"), in_dialog_ok())
+
+    def stumble(call, event):
+        if isinstance(event, e.LegMedia):
+            raise ZeroDivisionError("test")
+        if isinstance(event, e.CallArrived):
+            ear.endpoint.answer(event.leg)
+
+    ear.on_post = stumble
+    ear.next(e.LegEnded, 2)
+    ear.until(lambda: good.done() and bad.done())
+    assert good.passed() and bad.passed()
+    failed = next(call for call, event in ear.heard if isinstance(event, e.CallFailed))
+    assert "onCallMediaState: ZeroDivisionError: test" in str(ear.next(e.CallFailed).error)
+    story = ear.story(failed)
+    assert story.count("CallFailed") == story.count("LegEnded") == 1 and story[-1] == "LegEnded"
