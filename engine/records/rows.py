@@ -1,0 +1,114 @@
+"""From a record of the engine to a row of a table, and how rows are put in.
+
+Counterpart: callflow/record.py and models.py.
+
+Putting rows is idempotent and free of order, so that a batch may be tried again and a journal read twice: a row whose
+key is there already is skipped, and of a call the final CDR always wins over the one written when it arrived.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Table, bindparam, insert, select, tuple_, update
+
+from engine.callflow.events import RecordingClosed
+from engine.callflow.record import AgentSpan, Cdr, Segment
+from engine.records import models
+
+ToUtc = Callable[[float], datetime]
+
+
+class Row(NamedTuple):
+    table: str
+    values: dict[str, Any]
+
+
+class RecordedCall(NamedTuple):
+    """A closed recording with the call it belongs to."""
+
+    call: str
+    closed: RecordingClosed
+
+
+Record = Cdr | Segment | AgentSpan | RecordedCall
+
+_TABLE_OF: dict[type, Table] = {
+    Cdr: models.Base.metadata.tables["calls"],
+    Segment: models.Base.metadata.tables["segments"],
+    AgentSpan: models.Base.metadata.tables["agent_spans"],
+    RecordedCall: models.Base.metadata.tables["recordings"],
+}
+
+
+def row_of(record: Record, n: int, to_utc: ToUtc) -> Row:
+    """`n` numbers the records of this run. Times become UTC here, once: a later step of the clock changes no key."""
+    table = _TABLE_OF[type(record)]
+    source: Any = record.closed if isinstance(record, RecordedCall) else record
+    values: dict[str, Any] = {}
+    for column in table.columns:
+        if column.name == "n":
+            value: Any = n
+        elif column.name == "call" and isinstance(record, RecordedCall):
+            value = record.call
+        else:
+            value = getattr(source, column.name)
+        if isinstance(column.type, models.UtcDateTime) and value is not None:
+            value = to_utc(value).astimezone(UTC)
+        elif isinstance(value, str):
+            value = _fit(value, column.type.length)  # type: ignore[attr-defined]
+        values[column.name] = value
+    return Row(table.name, values)
+
+
+def to_line(row: Row) -> str:
+    """One JSON line without its line end."""
+    values = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.values.items()}
+    return json.dumps({"table": row.table, "values": values})
+
+
+def from_line(line: str) -> Row:
+    """Raises ValueError or KeyError for a line that to_line() did not write."""
+    data = json.loads(line)
+    table = models.Base.metadata.tables[data["table"]]
+    values = data["values"]
+    for column in table.columns:
+        if isinstance(column.type, models.UtcDateTime) and values[column.name] is not None:
+            values[column.name] = datetime.fromisoformat(values[column.name])
+    return Row(table.name, values)
+
+
+def put(connection: Connection, rows: Iterable[Row]) -> None:
+    """Put rows into their tables, each at most once however often it is put."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row.table, []).append(row.values)
+    for name, group in groups.items():
+        _put_into(connection, models.Base.metadata.tables[name], group)
+
+
+def _put_into(connection: Connection, table: Table, group: list[dict[str, Any]]) -> None:
+    key = list(table.primary_key.columns)
+    fresh: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for values in group:
+        at = tuple(values[column.name] for column in key)
+        if at not in fresh or _is_final(table, values):
+            fresh[at] = values
+    there = set(map(tuple, connection.execute(select(*key).where(tuple_(*key).in_(list(fresh))))))
+    if missing := [values for at, values in fresh.items() if at not in there]:
+        connection.execute(insert(table), missing)
+    if final := [values for at, values in fresh.items() if at in there and _is_final(table, values)]:
+        others: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns if not c.primary_key}
+        statement = update(table).where(table.c.call == bindparam("key")).values(others)
+        connection.execute(statement, [{**values, "key": values["call"]} for values in final])
+
+
+def _is_final(table: Table, values: dict[str, Any]) -> bool:
+    return table.name == "calls" and values["disposition"] is not None
+
+
+def _fit(text: str, length: int) -> str:
+    """Text of a caller's headers as any database takes it: no NUL, no lone surrogate, not longer than its column."""
+    text = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= length else text[: length - 1] + "…"
