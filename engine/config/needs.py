@@ -31,9 +31,11 @@ def _term(value: Value, skills: Collection[str]) -> tuple[Need, ...]:
     return tuple(read_levels(value, skills).items())
 
 
-def read_levels(value: Value, skills: Collection[str]) -> dict[str, int]:
-    """`{mandarin: 90, english: 40}`: levels from 1 to 100."""
-    return {known(key, skills, "skill", "staff.yaml"): scalars.count(level, 1, 100) for key, level in value.pairs()}
+def read_levels(value: Value, skills: Collection[str], instead: int = 1) -> dict[str, int]:
+    """`{mandarin: 90, english: 40}`: levels from 1 to 100; `instead` stands in for a wrong one."""
+    return {
+        known(key, skills, "skill", "staff.yaml"): scalars.count(level, 1, 100, instead) for key, level in value.pairs()
+    }
 
 
 def read_prompts(value: Value, sounds: Sounds, languages: Iterable[str]) -> tuple[str, ...]:

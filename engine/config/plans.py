@@ -24,10 +24,11 @@ from engine.config.yaml_nodes import Report, Section, Value, guess, read_text, r
 
 def read_plans(folder: Path, staff: Staff, sounds: Sounds, report: Report) -> PlanBook:
     """One book of all the plan files; their lists, hours and plans may be used from any of them."""
-    files = [read_yaml(path, report, path.name) for path in sorted(folder.glob("*.yaml"))]
-    tops = [value.section() for value in files if value is not None]
-    if not tops and not report.found:
+    paths_found = sorted(folder.glob("*.yaml"))
+    if not paths_found:
         report.add(Place(str(folder), 1, 1), "no plan is described here (plans/*.yaml)")
+    files = [read_yaml(path, report, "no plan is described here") for path in paths_found]
+    tops = [value.section() for value in files if value is not None]
     lists = {key.text(): _number_list(key, value) for key, value in _gather(tops, "lists")}
     hours = {key.text(): _hours(key, value) for key, value in _gather(tops, "hours")}
     plans = _gather(tops, "plans")
@@ -59,7 +60,7 @@ def _gather(tops: list[Section], name: str) -> list[tuple[Value, Value]]:
 
 
 def _numbers(tops: list[Section], names: Names) -> Mapping[str, str]:
-    return {scalars.number(key): known(value, names.plans, "plan", "plans") for key, value in _gather(tops, "numbers")}
+    return {scalars.number(key): known(value, names.plans, "plan", "plans/") for key, value in _gather(tops, "numbers")}
 
 
 def _language(top: Section, sounds: Sounds) -> str:
@@ -175,25 +176,28 @@ def _entry(name: str, drafts: Mapping[str, list[Draft]]) -> int:
     return 0
 
 
-def _draw(drafts: list[Draft], behind: int | None, entries: Mapping[str, int]) -> None:
-    """Give each step its ways; `behind` is the step that follows the whole list."""
+def _draw(drafts: list[Draft], behind: int | None, entries: Mapping[str, int]) -> bool:
+    """Give each step its ways; `behind` is the step that follows the whole list. Whether a call can come there."""
+    alive = True
     for n, draft in enumerate(drafts):
         rest = drafts[n + 1 :]
-        if draft.goes_to is not None:
-            if rest and draft.goes_to != HOLE:
-                rest[0].value.complain(f'no call comes here: the step before goes on in plan "{draft.goes_to}"')
-            continue
-        follower = _first(rest, behind, entries)
-        ways: dict[str, int] = {}
-        for result, branch in draft.ways.items():
-            target = _first(branch, follower, entries)
-            if target is not None:
-                ways[result] = target
-            elif result in draft.possible:
-                draft.value.complain(draft.no_end(result))
-        for branch in draft.branches.values():
-            _draw(branch, follower, entries)
-        draft.step = draft.make(ways)
+        leads_on = _draw_one(draft, _first(rest, behind, entries), entries)
+        if alive and rest and not leads_on:
+            rest[0].value.complain(f"no call comes here: {draft.why_last()}")
+        alive = alive and leads_on
+    return alive
+
+
+def _draw_one(draft: Draft, follower: int | None, entries: Mapping[str, int]) -> bool:
+    """Whether a call can come to the step that follows."""
+    if draft.goes_to is not None:
+        return draft.goes_to == HOLE
+    targets = {result: _first(branch, follower, entries) for result, branch in draft.ways.items()}
+    if missing := [result for result, target in targets.items() if target is None and result in draft.possible]:
+        draft.complain_of_no_end(missing)
+    falls_through = {key: _draw(branch, follower, entries) for key, branch in draft.branches.items()}
+    draft.step = draft.make({result: target for result, target in targets.items() if target is not None})
+    return any(falls_through.get(id(draft.ways[result]), True) for result in draft.possible)
 
 
 def _first(drafts: list[Draft], behind: int | None, entries: Mapping[str, int]) -> int | None:

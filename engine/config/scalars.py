@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from engine.config.yaml_nodes import Value, guess
 
 ALWAYS = float("inf")
+Network = IPv4Network | IPv6Network
 
 _DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?", re.ASCII)
 _MILLISECONDS = re.compile(r"(\d{1,9})ms", re.ASCII)
@@ -34,7 +35,8 @@ def duration(value: Value, low_s: float = 0.0, high_s: float = _LONGEST_S) -> fl
         seconds = float(found[1] or 0) * 3600 + float(found[2] or 0) * 60 + float(found[3] or 0)
     else:
         if text:
-            hint = f"{text}s?" if text.isdecimal() else "write 30s, 2m, 1h30m"
+            dense = text.replace(" ", "") + ("s" if text.isdecimal() else "")
+            hint = f"{dense}?" if _DURATION.fullmatch(dense) else "write 30s, 2m, 1h30m"
             value.complain(f"{value.label}: {text!r} is not a duration ({hint})")
         return low_s
     if not low_s <= seconds <= high_s:
@@ -50,18 +52,16 @@ def head_start(value: Value) -> float:
     return duration(value, 0.0, 30 * _LONGEST_S)
 
 
-def count(value: Value, low: int, high: int) -> int:
-    """A whole number from `low` to `high`."""
+def count(value: Value, low: int, high: int, instead: int | None = None) -> int:
+    """A whole number from `low` to `high`; `instead` stands in for a wrong one."""
     text = value.text()
-    if not text:
-        return low
-    if not re.fullmatch(r"[0-9]{1,12}", text):
+    if text and not re.fullmatch(r"[0-9]{1,12}", text):
         value.complain(f"{value.label}: {text!r} is not a whole number")
-    elif not low <= int(text) <= high:
+    elif text and not low <= int(text) <= high:
         value.complain(f"{value.label} must be from {low} to {high}, not {text}")
-    else:
+    elif text:
         return int(text)
-    return low
+    return low if instead is None else instead
 
 
 def port(value: Value) -> int | None:
@@ -149,8 +149,8 @@ def address(value: Value) -> str:
         return "127.0.0.1"
 
 
-def network(value: Value) -> IPv4Network | IPv6Network:
-    """An address or a CIDR block."""
+def network(value: Value) -> Network | None:
+    """An address or a CIDR block; None after a complaint."""
     text = value.text()
     try:
         return ip_network(text)
@@ -161,7 +161,7 @@ def network(value: Value) -> IPv4Network | IPv6Network:
             hint = " (192.0.2.0/24?)"
         if text:
             value.complain(f"{text!r} is not an address or a CIDR block{hint}")
-        return ip_network("192.0.2.0/24")
+        return None
 
 
 # ---- hours

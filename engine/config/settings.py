@@ -5,14 +5,14 @@ there.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.plan import Place
 from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
 from engine.config import scalars
+from engine.config.scalars import Network
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
 
 CODECS = ("PCMA", "PCMU", "G722", "opus")
@@ -31,10 +31,8 @@ class Sounds:
 
 def read_settings(path: Path, report: Report) -> Settings:
     """Settings with the defaults for all that the file leaves out."""
-    value = read_yaml(path, report, path.name)
+    value = read_yaml(path, report, "no trunk is described, so nobody could call")
     if value is None:
-        if not report.found:
-            report.add(Place(str(path), 1, 1), "no trunk is described, so nobody could call")
         return Settings(Sip(), (), Limits(), Recording())
     with value.section() as top:
         sip = _sip(top.get("sip"))
@@ -134,18 +132,24 @@ def _trunks(value: Value | None) -> tuple[Trunk, ...]:
         return ()
     for key, item in value.pairs():
         with item.section() as section:
-            sources: list[Any] = []
+            sources: list[Network] = []
             for entry in origin.items() if (origin := section.need("from")) else ():
-                network = scalars.network(entry)
-                for trunk in [*trunks, Trunk("this one", tuple(sources))]:
-                    if any(network.version == other.version and network.overlaps(other) for other in trunk.sources):
-                        entry.complain(f"{network} overlaps the addresses of trunk {trunk.name!r}")
-                sources.append(network)
+                if (network := scalars.network(entry)) is not None:
+                    _check_overlap(entry, network, [*trunks, Trunk(key.text(), tuple(sources))])
+                    sources.append(network)
             limit = section.get("max calls")
             trunks.append(Trunk(scalars.name(key), tuple(sources), scalars.count(limit, 1, 100_000) if limit else None))
     if not trunks and value.is_mapping:
         value.complain("no trunk is described, so nobody could call")
     return tuple(trunks)
+
+
+def _check_overlap(value: Value, network: Network, trunks: Iterable[Trunk]) -> None:
+    """A call must belong to one trunk."""
+    for trunk in trunks:
+        for other in trunk.sources:
+            if network.version == other.version and network.overlaps(other):
+                value.complain(f"{network} overlaps {other} of trunk {trunk.name!r}")
 
 
 def _check_ports(top: Section, sip: Sip, limits: Limits) -> None:
@@ -177,7 +181,7 @@ def _storage(value: Value) -> str:
 
 def read_sounds(folder: Path, report: Report) -> Sounds:
     """The prompts folder's manifest; each file it names must be there."""
-    value = read_yaml(folder / "manifest.yaml", report, "the manifest")
+    value = read_yaml(folder / "manifest.yaml", report, "no prompt is described")
     prompts: dict[str, frozenset[str]] = {}
     music: set[str] = set()
     if value is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.plan import Needs, Place, needs_text
+from engine.callflow.plan import Needs, needs_text
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff, able, meets
 from engine.config import scalars
 from engine.config.needs import known, read_announce, read_levels, read_music, read_needs
@@ -31,10 +31,8 @@ _POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in 
 
 
 def read_staff(path: Path, sounds: Sounds, report: Report) -> Staff:
-    value = read_yaml(path, report, path.name)
+    value = read_yaml(path, report, "no queue and no agent is described")
     if value is None:
-        if not report.found:
-            report.add(Place(str(path), 1, 1), "no queue and no agent is described")
         return Staff((), {}, {})
     with value.section() as top:
         skills = _skills(top.get("skills"))
@@ -125,7 +123,7 @@ def _agent(key: Value, value: Value, skills: tuple[str, ...], queues: Mapping[st
             id=ident,
             name=text,
             phone=scalars.sip_uri(phone) if phone else "",
-            skills=read_levels(levels, skills) if levels else {},
+            skills=read_levels(levels, skills, instead=100) if levels else {},
             queues=_serves(served, queues) if served else (),
             at_start=_at_start(at_start) if at_start else "logged_out",
         )
@@ -160,13 +158,15 @@ def check_held(value: Value, staff: Staff, queue: str, needs: Needs) -> None:
     if not serving:
         return
     for term in needs or staff.queues[queue].needs:
+        if any(skill not in staff.skills for skill, _ in term):
+            continue
         missing = [need for need in term if not any(meets(agent.skills, ((need,),)) for agent in serving)]
         for skill, level in missing:
             value.complain(f'nobody who serves queue "{queue}" has {skill} {level}{_best(serving, skill)}')
         if not missing and not able(staff, queue, (term,)):
-            own = staff.queues[queue].needs if needs else ()
-            also = f", besides {needs_text(own)} for the queue itself" if own else ""
-            value.complain(f'nobody who serves queue "{queue}" has {needs_text((term,))} at once{also}')
+            also = needs_text(staff.queues[queue].needs if needs else ())
+            besides = f" together with {also}, which the queue asks for" if also != needs_text(()) else ""
+            value.complain(f'nobody who serves queue "{queue}" has {needs_text((term,))}{besides}')
 
 
 def _best(serving: Iterable[Agent], skill: str) -> str:

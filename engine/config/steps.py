@@ -65,10 +65,20 @@ class Draft:
         """Each branch once, even if several results share it."""
         return {id(branch): branch for branch in self.ways.values() if branch}
 
-    def no_end(self, result: str) -> str:
-        way = {"done": "behind this step", "yes": "when this holds", "no": "when this does not hold"}
-        where = way.get(result, "on " + result.replace("_", " "))
-        return f"nothing follows {where}: the call must go on, or end with `hang up`"
+    def complain_of_no_end(self, results: list[str]) -> None:
+        words = {"done": "this step", "yes": "this when it holds", "no": "this when it does not hold"}
+        named = [words.get(result, f"`on {result.replace('_', ' ')}`") for result in results]
+        self.value.complain(f"nothing follows {', '.join(named)}: the call must go on, or end with `hang up`")
+
+    def why_last(self) -> str:
+        """Why no call comes to the next step."""
+        if self.goes_to is not None:
+            return f'the step before goes on in plan "{self.goes_to}"'
+        if isinstance(self.step, HangUp):
+            return "the step before ends the call"
+        if isinstance(self.step, Queue) and not self.possible:
+            return f'queue "{self.step.queue}" before it has no max wait and no max length'
+        return "all ways of the step before end elsewhere"
 
 
 def read_steps(value: Value, names: Names, language: str) -> list[Draft]:
@@ -88,10 +98,14 @@ def _read_step(value: Value, names: Names, language: str) -> Draft:
         step = Section(Value(value.node, value.file, value.report, f"step {verb!r}"), pairs)
         with step:
             return _READERS[verb](step, names, language)
-    if not value.is_mapping:
+    if value.is_list:
+        value.complain("a step is a word or a mapping, not a list")
+    elif not value.is_mapping:
         word = value.text()
-        hint = f": {word}: ..., it needs a value" if word in _READERS else guess(word, _READERS)
-        value.complain(f"no step is called {word!r}{hint}" if word not in _READERS else f"step {word!r} needs a value")
+        known_word = word in _READERS
+        value.complain(
+            f"step {word!r} needs a value" if known_word else f"no step is called {word!r}{guess(word, _READERS)}"
+        )
     elif verbs:
         value.complain(f"two steps in one, {' and '.join(verbs)}: give each its own dash")
     else:
@@ -138,9 +152,9 @@ def _when(step: Section, names: Names, language: str) -> Draft:
         return _hole(step.value, names)
     value = given[0]
     if value.label == "caller on":
-        numbers = names.lists.get(known(value, names.lists, "list", "plans"), NumberList("", frozenset()))
+        numbers = names.lists.get(known(value, names.lists, "list", "plans/"), NumberList("", frozenset()))
         return _draft(step, lambda drawn: CallerListed(place, drawn, numbers), ways)
-    hours = names.hours.get(known(value, names.hours, "hours", "plans"), Hours("", ((),) * 7, {}))
+    hours = names.hours.get(known(value, names.hours, "hours", "plans/"), Hours("", ((),) * 7, {}))
     if value.label == "closed":
         ways = {"yes": ways["no"], "no": ways["yes"]}
     return _draft(step, lambda drawn: WithinHours(place, drawn, hours), ways)
@@ -160,18 +174,18 @@ def _queue(step: Section, names: Names, language: str) -> Draft:
     announce = read_announce(given["announce"], names.sounds, [spoken]) if given["announce"] else None
     branches = {result: _branch(step, "on " + result.replace("_", " "), names, language) for result in Queue.results}
     if configured is not None:
-        check_held(given["needs"] or name, names.staff, queue, needs)
+        if given["needs"]:
+            check_held(given["needs"], names.staff, queue, needs)
         if announce is None and configured.announce is not None:
             _check_spoken(name, configured.announce.prompts, names, spoken)
         if branches["full"] is not None and configured.max_length is None:
-            _branch_value(step, "on full").complain(f'no call comes here: queue "{queue}" has no max length')
+            step.pairs["on full"][0].complain(f'no call comes here: queue "{queue}" has no max length')
     if branches["timeout"] is not None and max_wait_s is None:
-        _branch_value(step, "on timeout").complain("no call comes here: this step has no max wait")
-    leave = branches["no_agents"] is not None
-    possible = {"timeout"} if max_wait_s is not None else set()
-    possible |= {"full"} if configured is not None and configured.max_length is not None else set()
-    possible |= {"no_agents"} if leave else set()
-    timeout = branches["timeout"] or []
+        step.pairs["on timeout"][0].complain("no call comes here: this step has no max wait")
+    possible = {result for result, branch in branches.items() if branch is not None}
+    possible |= {"timeout"} if max_wait_s is not None else set()
+    possible |= {"full"} if configured is None or configured.max_length is not None else set()
+    leave, timeout = branches["no_agents"] is not None, branches["timeout"] or []
     ways = {
         "timeout": timeout,
         "full": timeout if branches["full"] is None else branches["full"],
@@ -239,7 +253,7 @@ def _hang_up(step: Section, names: Names, language: str) -> Draft:
 
 def _plan(step: Section, names: Names, language: str) -> Draft:
     value = _main(step, "plan")
-    name = known(value, names.plans, "plan", "plans")
+    name = known(value, names.plans, "plan", "plans/")
     if name not in names.plans:
         return _hole(value, names)
     names.led_to.add(name)
@@ -268,12 +282,6 @@ def _draft(step: Section, make: Callable[[Mapping[str, int]], Step], ways: Mappi
 def _main(step: Section, verb: str) -> Value:
     value = step.get(verb)
     assert value is not None, verb  # the verb is how the reader was found
-    return value
-
-
-def _branch_value(step: Section, key: str) -> Value:
-    value = step.get(key)
-    assert value is not None, key
     return value
 
 

@@ -195,20 +195,21 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def read_yaml(path: Path, report: Report, label: str) -> Value | None:
-    """The file's only document; None if it is empty, or after a complaint."""
+def read_yaml(path: Path, report: Report, empty: str) -> Value | None:
+    """The file's only document; None after a complaint, which for an empty file is the text `empty`."""
     text = read_text(path, report)
     if text is None:
         return None
     try:
         node = _compose(text)
         if node is None:
+            report.add(Place(str(path), 1, 1), empty)
             return None
         _refuse_tangles(node)
     except yaml.YAMLError as error:
         report.add(*_told(error, path, text))
         return None
-    return Value(node, str(path), report, label)
+    return Value(node, str(path), report, path.name)
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -223,7 +224,8 @@ def _told(error: yaml.YAMLError, path: Path, text: str) -> tuple[Place, str]:
     if isinstance(error, yaml.reader.ReaderError):
         before = text[: error.position]
         place = Place(str(path), before.count("\n") + 1, error.position - before.rfind("\n"))
-        return place, f"character U+{ord(str(error.character)):04X} is not allowed in YAML"
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        return place, f"character U+{code:04X} is not allowed in YAML"
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = Place(str(path), mark.line + 1, mark.column + 1) if mark else Place(str(path), 1, 1)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or str(error)
@@ -238,7 +240,9 @@ def _refuse_tangles(root: yaml.Node) -> None:
         node, depth = stack.pop()
         n_nodes += 1
         if depth > _DEEPEST or n_nodes > _MOST_NODES:
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="nested too deeply, or an alias that contains itself", problem_mark=node.start_mark
+            )
         if isinstance(node, yaml.MappingNode):
             stack.extend((part, depth + 1) for pair in node.value for part in pair)
         elif isinstance(node, yaml.SequenceNode):
