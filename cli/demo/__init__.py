@@ -1,0 +1,123 @@
+"""`agner demo`: a real call floor for half a minute. Counterparts: story.py is what happens on it, phones.py who
+calls."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.demo.phones import PhoneError
+from cli.demo.story import Outcome, Story, StoryError
+from cli.main import load_or_exit
+from engine.control import ControlError, ask
+
+READY_WITHIN_S = 15.0
+
+
+@click.command()
+@click.pass_obj
+def demo(folder: Path) -> None:
+    """Put a real call floor through the daemon for half a minute.
+
+    Starts the daemon with the configuration as it stands, lets SIPp and baresip call each other through it, shows the
+    floor while they do, and then what became of every call beside what the plan says should have. Exit code 0 only when
+    the two agree everywhere.
+    """
+    console = Console()
+    loaded = load_or_exit(folder)
+    state = Path(loaded.settings.folder) / "demo"
+    state.mkdir(parents=True, exist_ok=True)
+    socket = Path(loaded.settings.folder) / "agner.sock"
+    console.print(f"Starting the daemon; its log is {state / 'daemon.log'}")
+    with (state / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "--config", str(folder), "run", "--quiet"], stderr=log, stdout=log
+        )
+    try:
+        _wait_until_ready(daemon, socket, state / "daemon.log")
+        outcomes = Story(loaded, socket, state).play(console)
+    except (PhoneError, StoryError, ControlError) as error:
+        console.print(f"[red]{error}[/red]")
+        sys.exit(1)
+    finally:
+        daemon.terminate()
+        try:
+            code = daemon.wait(60)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            code = daemon.wait()
+    _show(console, outcomes)
+    if code:
+        console.print(f"[red]The daemon ended with exit code {code}; see {state / 'daemon.log'}[/red]")
+    if code or not all(outcome.is_as_planned for outcome in outcomes):
+        sys.exit(1)
+
+
+def _wait_until_ready(daemon: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+    until = time.monotonic() + READY_WITHIN_S
+    while True:
+        if daemon.poll() is not None:
+            raise StoryError(f"the daemon did not start:\n{log.read_text(errors='replace')}")
+        try:
+            if ask(socket, "status")["pid"] == daemon.pid:
+                return
+        except ControlError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.05)
+
+
+def _show(console: Console, outcomes: list[Outcome]) -> None:
+    table = Table(title="What became of every call")
+    for column in (
+        "caller",
+        "dialled",
+        "what the caller does",
+        "should be",
+        "was",
+        "by",
+        "waited",
+        "talked",
+        "offered to",
+    ):
+        table.add_column(column, justify="right" if column in ("waited", "talked") else "left")
+    table.add_column("")
+    for one in outcomes:
+        table.add_row(
+            one.ani,
+            one.dnis,
+            one.does,
+            one.should_be,
+            one.was,
+            one.ended_by,
+            one.waited,
+            one.talked,
+            ", ".join(one.offers),
+            "[green]ok[/green]" if one.is_as_planned else "[red]wrong[/red]",
+        )
+    console.print(table)
+    recorded = Table(title="Recordings: left the caller, right what the caller heard")
+    for column in ("call", "length", "file"):
+        recorded.add_column(column, overflow="fold")
+    for one in outcomes:
+        if one.recording:
+            recorded.add_row(one.call, one.recorded, one.recording)
+    console.print(recorded)
+    n_wrong = sum(not one.is_as_planned for one in outcomes)
+    if n_wrong:
+        console.print(f"[red]{n_wrong} of {len(outcomes)} calls did not end as the plan says.[/red]")
+    else:
+        console.print(f"[green]All {len(outcomes)} calls ended as the plan says.[/green]")
+    longest = max(outcomes, key=lambda one: len(one.offers))
+    console.print("Look next:")
+    for command, what in (
+        ("agner cdr", "every call"),
+        (f"agner ladder {longest.call}", "this one, message by message"),
+        (f"agner explain --ani {longest.ani} --dnis {longest.dnis}", "what the plan says to it"),
+        ("make run", "the daemon, and how to call it with a softphone"),
+    ):
+        console.print(f"  {command:<62}{what}")
