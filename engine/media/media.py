@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.callflow.errors import MediaError
-from engine.callflow.events import PlayFinished, RecordingClosed, RecordingTrouble
+from engine.callflow.events import LegPlayed, RecordingClosed, RecordingTrouble
 from engine.media import ports
 from engine.media.mixer import Mixer
 from engine.media.recorder import Recorder
@@ -67,7 +67,7 @@ class Media:
     # ---- what a leg hears while it waits
 
     def play(self, leg: int, prompts: Sequence[str], play: int, language: str) -> None:
-        """One prompt after the other, over the music if there is any. PlayFinished(play) comes when the leg has taken the last sample,
+        """One prompt after the other, over the music if there is any. LegPlayed(leg, play) comes when the leg has taken the last sample,
         and never comes for a play that was stopped. MediaError: no such prompt, or more than 64 at once."""
         missing = [name for name in prompts if (language, name) not in self._prompts]
         if missing:
@@ -143,14 +143,14 @@ class Media:
 
     # ---- the engine's loop
 
-    def poll(self) -> list[PlayFinished | RecordingClosed | RecordingTrouble]:
+    def poll(self) -> list[LegPlayed | RecordingClosed | RecordingTrouble]:
         """What happened since the last call. Costs next to nothing when nothing did."""
-        events: list[PlayFinished | RecordingClosed | RecordingTrouble] = [*self._recorder.poll()]
+        events: list[LegPlayed | RecordingClosed | RecordingTrouble] = [*self._recorder.poll()]
         for leg, play in ports.take_news():
             state = self._legs.get(leg)
             if state is not None and play in state.plays:
                 state.plays.remove(play)
-                events.append(PlayFinished(play))
+                events.append(LegPlayed(leg, play))
         return events
 
     def n_slots(self) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.callflow.errors import MediaError
-from engine.callflow.events import PlayFinished
+from engine.callflow.events import LegPlayed
 from engine.media import ports
 from tests.media.conftest import AGENT_HZ, FRAME, MUSIC_HZ, PROMPT_HZ, RATE, tone, tones_in
 
@@ -65,7 +65,7 @@ def test_prompt_over_ducked_music_and_one_news_of_its_end(floor, media, ear):
     media.play(LEG, ["short", "short"], 42, "zh")
     events = []
     floor.until(lambda: events.extend(media.poll()) or events, 2.0)
-    assert events == [PlayFinished(42)]
+    assert events == [LegPlayed(LEG, 42)]
     floor.run(0.6)
     assert media.poll() == []
     media.detach(LEG)
@@ -81,7 +81,7 @@ def test_prompt_over_ducked_music_and_one_news_of_its_end(floor, media, ear):
 def test_every_sample_of_a_prompt_is_played(floor, media, ear, sounds):
     media.attach(LEG, ear.slot, 0)
     media.play(LEG, ["short", "long"], 1, "zh")
-    assert floor.until(lambda: media.poll() == [PlayFinished(1)])
+    assert floor.until(lambda: media.poll() == [LegPlayed(LEG, 1)])
     floor.run(0.05)
     media.detach(LEG)
     heard = ear.heard()
@@ -100,7 +100,7 @@ def test_stopped_play_tells_nothing_and_the_next_is_heard(floor, media, ear):
     events = []
     floor.until(lambda: events.extend(media.poll()) or events, 2.0)
     floor.run(0.1)
-    assert events + media.poll() == [PlayFinished(2)]
+    assert events + media.poll() == [LegPlayed(LEG, 2)]
     media.detach(LEG)
     assert len(ear.heard()) < 0.7 * RATE
 
@@ -118,7 +118,7 @@ def test_what_is_asked_before_the_stream_stands_is_heard_whole(floor, media, ear
     floor.run(0.5)
     assert media.poll() == []
     media.attach(LEG, ear.slot, 0)
-    assert floor.until(lambda: media.poll() == [PlayFinished(1)])
+    assert floor.until(lambda: media.poll() == [LegPlayed(LEG, 1)])
     media.detach(LEG)
     assert 0.28 * RATE < len(ear.heard()) < 0.36 * RATE
 
