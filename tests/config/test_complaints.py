@@ -1,4 +1,4 @@
-"""Every mistake in tests/config/bad is told, at its place, in one run. A case is what it changes in tests/config/good."""
+"""Every mistake in bad/ is told, at its place, in one run. A case holds the files it changes in good/."""
 
 import shutil
 from collections.abc import Callable
