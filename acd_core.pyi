@@ -102,7 +102,6 @@ class Cancelled(IntEnum):
     CALL_LEFT = 1
     OTHER_AGENT_WON = 2
     AGENT_LEFT = 3
-    TAKEN_BACK = 4
 
 class Verdict(IntEnum):
     """Why an agent may not take a call now, from why_call() and why_agent(); the first that holds."""

@@ -1,0 +1,493 @@
+# From free agents and waiting calls to offers.
+#
+# Waiting calls stand in buckets, one per (queue, needs): an agent who fits the needs of a bucket's first call fits them
+# all, so a freed agent looks at the first of each bucket of its queues, not at calls. Free agents stand in one tree per
+# queue they serve, by rank and the queue's strategy. rematch() is the one place where pairs are made after something changed;
+# it takes the first call of the global order that anybody free may take, until there is none.
+
+
+# --- free agents -----------------------------------------------------------------------------------------------------
+
+cdef inline double free_key(Core* k, int32_t m) noexcept nogil:
+    """The strategies whose key stands still while the agent is free; the others are weighed in pick()."""
+    cdef int strategy = k.queues[k.serving[m].queue].strategy
+    if strategy == BY_FEWEST_CALLS:
+        return k.agents[k.serving[m].agent].n_calls
+    if strategy == BY_ROUND_ROBIN:
+        return <double>k.serving[m].last_offer
+    if strategy == BY_LEAST_SKILLED:
+        return k.agents[k.serving[m].agent].total_level
+    if strategy == BY_LINEAR:
+        return <double>k.serving[m].order
+    return 0.0
+
+
+cdef void free_in(Core* k, int32_t a) noexcept nogil:
+    cdef int32_t m = k.agents[a].serving
+    cdef Node* n
+    k.agents[a].free = True
+    while m:
+        n = &k.serving_nodes[m]
+        n.tier = k.serving[m].rank
+        n.key = free_key(k, m)
+        n.seq = k.agents[a].idle_seq
+        n.since = 0
+        tree_add(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m)
+        m = k.serving[m].next
+
+
+cdef void free_out(Core* k, int32_t a) noexcept nogil:
+    cdef int32_t m = k.agents[a].serving
+    k.agents[a].free = False
+    while m:
+        tree_drop(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m)
+        m = k.serving[m].next
+
+
+cdef double skill_in(Core* k, int32_t needs, int32_t a) noexcept nogil:
+    """Best sum of levels over the terms the agent fits; over all skills when nothing is asked."""
+    cdef int32_t t, i, total
+    cdef double best = -1
+    cdef Term* term
+    cdef uint8_t* level = k.levels + <size_t>a * N_SKILLS
+    if needs == 0:
+        return k.agents[a].total_level
+    for t in range(k.needs[needs].first, k.needs[needs].first + k.needs[needs].n_terms):
+        term = &k.terms[t]
+        total = 0
+        for i in range(term.n):
+            if level[term.skill[i]] < term.level[i]:
+                break
+            total += level[term.skill[i]]
+        else:
+            if total > best:
+                best = total
+    return best
+
+
+cdef double occupancy(Core* k, int32_t a) noexcept nogil:
+    cdef us_t logged = us(k.now) - k.agents[a].logged_at_us
+    return <double>k.agents[a].busy_us / <double>logged if logged > 0 else 0.0
+
+
+cdef inline bint pickable(Core* k, int32_t m, int32_t c, int32_t needs) noexcept nogil:
+    cdef int32_t a = k.serving[m].agent
+    return fits(k, needs, a) and admits(k, m, c) and not barred(k, c, a)
+
+
+cdef int32_t pick(Core* k, int32_t c, int32_t needs) noexcept nogil:
+    """The free agent to ring first, by rank and strategy, among those who may take the call and fit `needs` too."""
+    cdef Queue* q = &k.queues[k.calls[c].queue]
+    cdef Node* p = k.serving_nodes
+    cdef int32_t m = tree_first(p, q.free_root), best = 0, now_needs = needs_now(k, c), rank = 0
+    cdef int64_t total = 0, draw
+    cdef double key, best_key = 0
+    cdef int strategy = q.strategy
+    while m:
+        if best and p[m].tier != rank:
+            break
+        if pickable(k, m, c, now_needs) and (needs == now_needs or fits(k, needs, k.serving[m].agent)):
+            rank = p[m].tier
+            if strategy == BY_LEAST_OCCUPIED:
+                key = occupancy(k, k.serving[m].agent)
+            elif strategy == BY_MOST_SKILLED:
+                key = -skill_in(k, now_needs, k.serving[m].agent)
+            elif strategy == BY_RANDOM:
+                key = 0
+                total += 1
+            elif strategy == BY_WEIGHTED:
+                key = 0
+                total += k.serving[m].weight
+            else:
+                return k.serving[m].agent
+            if best == 0 or key < best_key:
+                best, best_key = m, key
+        m = tree_next(p, m)
+    if best == 0 or total == 0:
+        return k.serving[best].agent
+    draw = <int64_t>(next_random(k) % <uint64_t>total)
+    m = best
+    while m:
+        if pickable(k, m, c, now_needs) and (needs == now_needs or fits(k, needs, k.serving[m].agent)):
+            draw -= k.serving[m].weight if strategy == BY_WEIGHTED else 1
+            if draw < 0:
+                return k.serving[m].agent
+        m = tree_next(p, m)
+    return 0
+
+
+cdef int32_t choose(Core* k, int32_t c) noexcept nogil:
+    """The free agent for the call: the preferred one, then who fits an earlier step, then anybody who fits."""
+    cdef int32_t a = k.calls[c].preferred, needs, last = -1
+    cdef int step
+    if a and k.agents[a].free and could_take(k, c, a):
+        return a
+    if k.calls[c].held or k.queues[k.calls[c].queue].free_root == 0:
+        return 0
+    for step in range(k.calls[c].step + 1):
+        needs = k.ladders[k.calls[c].ladder].needs[step]
+        if needs != last:
+            a = pick(k, c, needs)
+            if a:
+                return a
+        last = needs
+    return 0
+
+
+# --- waiting calls ---------------------------------------------------------------------------------------------------
+
+cdef inline uint64_t bucket_slot(Core* k, int32_t q, int32_t needs) noexcept nogil:
+    return ((<uint64_t>q * <uint64_t>0x9E3779B97F4A7C15 + <uint64_t>(needs + 1)) * <uint64_t>0xC2B2AE3D27D4EB4F >> 20) & k.hash_mask
+
+
+cdef int32_t bucket_for(Core* k, int32_t q, int32_t needs) noexcept nogil:
+    cdef uint64_t slot = bucket_slot(k, q, needs)
+    cdef int32_t b = k.bucket_hash[slot]
+    while b and (k.buckets[b].queue != q or k.buckets[b].needs != needs):
+        b = k.buckets[b].chain
+    if b:
+        return b
+    b = k.free_bucket
+    k.free_bucket = k.buckets[b].next
+    cdef Bucket* new = &k.buckets[b]
+    new.queue, new.needs, new.root, new.first, new.prev = q, needs, 0, 0, 0
+    new.chain = k.bucket_hash[slot]
+    k.bucket_hash[slot] = b
+    new.next = k.first_bucket[q]
+    if new.next:
+        k.buckets[new.next].prev = b
+    k.first_bucket[q] = b
+    return b
+
+
+cdef void bucket_free(Core* k, int32_t b) noexcept nogil:
+    cdef Bucket* old = &k.buckets[b]
+    cdef int32_t* link = &k.bucket_hash[bucket_slot(k, old.queue, old.needs)]
+    while link[0] != b:
+        link = &k.buckets[link[0]].chain
+    link[0] = old.chain
+    if old.next:
+        k.buckets[old.next].prev = old.prev
+    if old.prev:
+        k.buckets[old.prev].next = old.next
+    else:
+        k.first_bucket[old.queue] = old.next
+    old.next = k.free_bucket
+    k.free_bucket = b
+
+
+cdef inline void bucket_head(Core* k, Bucket* b, int32_t first) noexcept nogil:
+    b.first = first
+    b.tier, b.key, b.seq = k.call_nodes[first].tier, k.call_nodes[first].key, k.call_nodes[first].seq
+
+
+cdef void wait_in(Core* k, int32_t c) noexcept nogil:
+    """Into its place in line. The place is the call's own: coming back later it is the same."""
+    cdef Call* call = &k.calls[c]
+    cdef Node* n = &k.call_nodes[c]
+    cdef int32_t b = bucket_for(k, call.queue, -1 if call.held else needs_now(k, c))
+    n.tier = 0 if call.head == INFINITY else 1
+    n.key = call.arrival if call.head == INFINITY else call.arrival - call.head
+    if not LAW(KEPT_PLACE):
+        n.key = k.now
+    n.seq, n.since = call.handle, call.enqueued
+    tree_add(k.call_nodes, &k.buckets[b].root, c)
+    if k.buckets[b].first == 0 or before(k.call_nodes, c, k.buckets[b].first):
+        bucket_head(k, &k.buckets[b], c)
+    call.bucket = b
+
+
+cdef void wait_out(Core* k, int32_t c) noexcept nogil:
+    cdef int32_t b = k.calls[c].bucket, first
+    if k.buckets[b].first == c:
+        first = tree_next(k.call_nodes, c)
+        if first:
+            bucket_head(k, &k.buckets[b], first)
+    tree_drop(k.call_nodes, &k.buckets[b].root, c)
+    if k.buckets[b].root == 0:
+        bucket_free(k, b)
+    k.calls[c].bucket = 0
+
+
+cdef inline bint ranks_before(Core* k, int32_t c, int32_t d) noexcept nogil:
+    return d == 0 or before(k.call_nodes, c, d)
+
+
+cdef int32_t first_for(Core* k, int32_t m, Bucket* b) noexcept nogil:
+    """The first call of this bucket that the agent may take, who fits its needs."""
+    cdef Serving* s = &k.serving[m]
+    cdef int32_t c = b.first
+    if s.from_s > 0:
+        c = tree_first_waited(k.call_nodes, b.root, s.from_s, k.now)
+    while c and (barred(k, c, s.agent) or not admits(k, m, c)):
+        c = tree_next(k.call_nodes, c)
+    return c
+
+
+cdef int32_t best_call(Core* k, int32_t a) noexcept nogil:
+    """The first call of the global order that this agent may take when READY."""
+    cdef int32_t m = k.agents[a].serving, b, c, best = 0
+    cdef Bucket* bucket
+    cdef Node* top = NULL
+    while m:
+        b = k.first_bucket[k.serving[m].queue]
+        if b and (not k.serving[m].reserve or k.queues[k.serving[m].queue].reserve_on):
+            while b:
+                bucket = &k.buckets[b]
+                b = bucket.next
+                if bucket.needs < 0 or (best and LAW(ORDER) and (
+                    bucket.tier > top.tier or (bucket.tier == top.tier and (
+                        bucket.key > top.key or (bucket.key == top.key and bucket.seq > top.seq)))
+                )) or not fits(k, bucket.needs, a):
+                    continue
+                c = first_for(k, m, bucket)
+                if c and (ranks_before(k, c, best) or not LAW(ORDER)):
+                    best, top = c, &k.call_nodes[c]
+        m = k.serving[m].next
+    c = k.agents[a].preferring
+    while c:
+        if k.calls[c].state == CALL_WAITING and k.calls[c].bucket and ranks_before(k, c, best) and could_take(k, c, a):
+            best = c
+        c = k.calls[c].pref_next
+    return best
+
+
+cdef int32_t first_of_queue(Core* k, int32_t q) noexcept nogil:
+    cdef int32_t b = k.first_bucket[q], best = 0
+    while b:
+        if ranks_before(k, k.buckets[b].first, best):
+            best = k.buckets[b].first
+        b = k.buckets[b].next
+    return best
+
+
+cdef double oldest_enqueue(Core* k, int32_t q) noexcept nogil:
+    cdef int32_t b = k.first_bucket[q]
+    cdef double low = INFINITY
+    while b:
+        low = fmin(low, k.call_nodes[k.buckets[b].root].low)
+        b = k.buckets[b].next
+    return low
+
+
+# --- pairs -----------------------------------------------------------------------------------------------------------
+
+cdef inline bint is_ringing(Core* k, OfferSlot* slot) noexcept nogil:
+    return slot.offer != 0 and k.agents[slot.agent].offer == slot.offer
+
+
+cdef void offer(Core* k, int32_t c, int32_t a) noexcept nogil:
+    cdef Call* call = &k.calls[c]
+    cdef Agent* agent = &k.agents[a]
+    cdef Queue* q = &k.queues[call.queue]
+    cdef int32_t m = serving_of(k, a, call.queue)
+    if call.n_declined and has_declined(k, c, a):
+        forget_declines(k, c)  # everybody was tried: a new round
+    k.last_offer += 1
+    while is_ringing(k, &k.offers[k.last_offer & k.offer_mask]):  # its slot is taken: a number is skipped
+        k.last_offer += 1
+    k.offers[k.last_offer & k.offer_mask].offer = k.last_offer
+    k.offers[k.last_offer & k.offer_mask].agent = a
+    agent.offer = k.last_offer
+    agent.ring_call = c
+    agent.ring_until = k.now + q.ring_s
+    agent.ring_prev = 0
+    agent.ring_next = call.ringing
+    if call.ringing:
+        k.agents[call.ringing].ring_prev = a
+    call.ringing = a
+    agent.n_offers += 1
+    if m:
+        k.serving[m].n_offers += 1
+        k.serving[m].last_offer = k.last_offer
+    if call.state == CALL_WAITING:
+        if call.bucket:
+            line_moved(k, call.queue)
+            wait_out(k, c)
+            line_count(k, call.queue, -1)
+            mark_dirty(k, call.queue)
+        timer_drop(k, c)
+        q.n_offered += 1
+        call.state = CALL_OFFERED
+        call.held = False
+    settle(k, a)
+    tell(k, OUT_OFFER, call.handle, agent.handle, <int64_t>agent.offer, 0)
+
+
+cdef bint match_call(Core* k, int32_t c) noexcept nogil:
+    """Offer a waiting call to as many free agents as its queue rings at once. False: nobody."""
+    cdef int32_t a = choose(k, c), left = k.queues[k.calls[c].queue].n_ring
+    if a == 0:
+        return False
+    cdef bint alone = k.calls[c].held or a == k.calls[c].preferred
+    while a:
+        offer(k, c, a)
+        left -= 1
+        a = 0 if left == 0 or alone else choose(k, c)
+    return True
+
+
+cdef inline void try_agent(Core* k, int32_t a) noexcept nogil:
+    if not k.agents[a].freed:
+        k.agents[a].freed = True
+        k.freed[k.n_freed] = a
+        k.n_freed += 1
+
+
+cdef inline void try_call(Core* k, int32_t c) noexcept nogil:
+    if not k.calls[c].listed:
+        k.calls[c].listed = True
+        k.retry[k.n_retry] = c
+        k.n_retry += 1
+
+
+cdef inline void mark_dirty(Core* k, int32_t q) noexcept nogil:
+    """The queue's reserves, or its being left without agents, are to be looked at when the pairs are made."""
+    cdef Queue* queue = &k.queues[q]
+    if not queue.dirty and (queue.n_reserves or (queue.needs_agent and queue.n_logged == 0)):
+        queue.dirty = True
+        k.dirty[k.n_dirty] = q
+        k.n_dirty += 1
+
+
+cdef inline bint is_free(Core* k, int32_t a) noexcept nogil:
+    return k.agents[a].told == STATE_READY
+
+
+cdef void rematch(Core* k) noexcept nogil:
+    """Make every pair that the freed agents and the calls to be tried again allow, in the global order of calls."""
+    cdef int32_t i, c, a, best, from_agent
+    if k.n_freed == 1 and k.n_retry == 0:  # the common case: nobody else free may take what this agent may
+        a = k.freed[0]
+        k.n_freed = 0
+        k.agents[a].freed = False
+        if is_free(k, a):
+            if k.agents[a].free:
+                free_out(k, a)
+            c = best_call(k, a)
+            if c:
+                offer(k, c, a)
+            else:
+                free_in(k, a)
+        return
+    for i in range(k.n_freed):
+        a = k.freed[i]
+        if is_free(k, a):
+            if not k.agents[a].free:
+                free_in(k, a)
+            k.best_of[i] = best_call(k, a)
+        else:
+            k.best_of[i] = 0
+    while k.n_freed or k.n_retry:
+        best = from_agent = 0
+        i = 0
+        while i < k.n_freed:
+            a = k.freed[i]
+            if k.best_of[i] and is_free(k, a) and k.calls[k.best_of[i]].state != CALL_WAITING:
+                k.best_of[i] = best_call(k, a)
+            if k.best_of[i] == 0 or not is_free(k, a):
+                k.agents[a].freed = False
+                k.n_freed -= 1
+                k.freed[i], k.best_of[i] = k.freed[k.n_freed], k.best_of[k.n_freed]
+                continue
+            if ranks_before(k, k.best_of[i], best):
+                best, from_agent = k.best_of[i], a
+            i += 1
+        i = 0
+        while i < k.n_retry:
+            c = k.retry[i]
+            if k.calls[c].state != CALL_WAITING or k.calls[c].bucket == 0:
+                k.calls[c].listed = False
+                k.n_retry -= 1
+                k.retry[i] = k.retry[k.n_retry]
+                continue
+            if ranks_before(k, c, best):
+                best, from_agent = c, 0
+            i += 1
+        if best == 0:
+            break
+        if k.calls[best].listed:
+            k.calls[best].listed = False
+            for i in range(k.n_retry):
+                if k.retry[i] == best:
+                    k.n_retry -= 1
+                    k.retry[i] = k.retry[k.n_retry]
+                    break
+        if not match_call(k, best) and from_agent:  # cannot be: it was this agent's best call
+            k.broken = -2
+            break
+
+
+cdef int32_t take_dirty(Core* k) noexcept nogil:
+    """The oldest queue first, whatever the order of marking."""
+    cdef int32_t i, at = 0, q
+    for i in range(1, k.n_dirty):
+        if k.queues[k.dirty[i]].handle < k.queues[k.dirty[at]].handle:
+            at = i
+    q = k.dirty[at]
+    k.n_dirty -= 1
+    k.dirty[at] = k.dirty[k.n_dirty]
+    return q
+
+
+cdef void settle_floor(Core* k) noexcept nogil:
+    """After a verb: pairs, then the queues' own conditions, until nothing moves."""
+    cdef int32_t q
+    while k.n_freed or k.n_retry or k.n_dirty:
+        if k.n_freed or k.n_retry:
+            if not LAW(WORK_CONSERVATION):
+                drop_lists(k)
+            rematch(k)
+        else:
+            q = take_dirty(k)
+            k.queues[q].dirty = False
+            evict_unattended(k, q)
+            weigh_reserves(k, q)
+
+
+cdef void drop_lists(Core* k) noexcept nogil:
+    while k.n_freed:
+        k.n_freed -= 1
+        k.agents[k.freed[k.n_freed]].freed = False
+        if is_free(k, k.freed[k.n_freed]) and not k.agents[k.freed[k.n_freed]].free:
+            free_in(k, k.freed[k.n_freed])
+    while k.n_retry:
+        k.n_retry -= 1
+        k.calls[k.retry[k.n_retry]].listed = False
+
+
+cdef void weigh_reserves(Core* k, int32_t q) noexcept nogil:
+    cdef Queue* queue = &k.queues[q]
+    cdef double oldest = oldest_enqueue(k, q)
+    cdef double share = 1.0
+    cdef int32_t m
+    if queue.n_recent >= SL_SAMPLE:
+        share = <double>popcount64(queue.recent) / queue.n_recent
+    if not queue.reserve_on and (oldest + queue.reserve_on_s <= k.now or share < queue.reserve_on_sl):
+        queue.reserve_on = True
+        m = queue.members
+        while m:
+            if k.serving[m].reserve and is_free(k, k.serving[m].agent):
+                try_agent(k, k.serving[m].agent)
+            m = k.serving[m].q_next
+    elif queue.reserve_on and oldest + queue.reserve_off_s > k.now and share >= queue.reserve_off_sl and (
+        share >= queue.reserve_on_sl
+    ):
+        queue.reserve_on = False
+        retry_declined(k, q)
+    else:
+        return
+    tell(k, OUT_RESERVE, 0, 0, <int64_t>queue.handle, queue.reserve_on)
+
+
+cdef void evict_unattended(Core* k, int32_t q) noexcept nogil:
+    """The last agent left: whoever waits overflows, in order."""
+    cdef int32_t c
+    if not k.queues[q].needs_agent or k.queues[q].n_logged:
+        return
+    while True:
+        c = first_of_queue(k, q)
+        if c == 0:
+            return
+        tell(k, OUT_CALL_OVERFLOWED, k.calls[c].handle, 0, 0, -1)
+        leave(k, c, OVERFLOWED)

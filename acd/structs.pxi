@@ -1,0 +1,367 @@
+# What the core remembers, as C structs in arrays taken at the start. An index is an int32 into its array; 0 is none.
+# Counterpart of every other part; here only layout, constants, and the way from a handle to an index.
+
+cdef enum:
+    N_SKILLS = 256
+    MAX_TERMS = 16  # of one OR
+    MAX_PAIRS = 16  # of one AND
+    MAX_STEPS = 8  # of one ladder, the start included
+    MAX_DECLINED = 12  # per call; a thirteenth makes it forget the first
+    MAX_MARKS = 32  # different waits a queue's agents begin at
+    SL_SAMPLE = 16  # calls before a service level counts for reserves
+
+cdef enum:  # verdicts of a verb
+    DONE = 0
+    NO_CALL = -100
+    NO_AGENT_SUCH = -101
+    NO_QUEUE = -102
+    OFFER_OVER = -103
+    ILLEGAL = -104
+    FULL_UP = -105
+    BACKWARDS = -106
+    NOT_A_VERB = -107
+    NO_NEEDS = -108
+    NO_RELAXATION = -109
+    BAD_VALUE = -110
+
+cdef enum:  # outcomes of a call in its queue, in the order of Queue.n_out
+    ANSWERED
+    ABANDONED
+    TIMED_OUT
+    OVERFLOWED
+    CALLED_BACK
+    WITHDRAWN
+    FAILED
+    N_OUTCOMES
+
+ctypedef int64_t us_t  # whole microseconds: sums are exact whatever their order
+
+cdef struct Node:  # a place in an ordered tree: (tier, key, seq)
+    double key
+    uint64_t seq
+    double since  # of a call: its enqueue
+    double low  # smallest `since` below and here
+    int32_t left
+    int32_t right
+    int32_t up
+    int32_t size
+    uint32_t heat
+    int32_t tier
+
+cdef struct Bucket:  # the calls of one queue that wait with the same needs
+    double key  # of its first call, copied so that a scan need not touch the call
+    uint64_t seq
+    int32_t tier
+    int32_t first
+    int32_t root
+    int32_t queue
+    int32_t needs  # -1: held for a preferred agent
+    int32_t next  # of the queue
+    int32_t prev
+    int32_t chain  # of the hash
+
+cdef struct Call:
+    uint64_t handle
+    double arrival
+    double enqueued
+    double connected
+    double expires
+    double head  # head start, s
+    double hold_until
+    double preferred_head
+    double est_median
+    double est_p80
+    int32_t queue
+    int32_t bucket
+    int32_t ladder
+    int32_t own_needs
+    int32_t relaxation  # -1: the queue's
+    int32_t counted_needs  # what it asked for when it came
+    int32_t preferred
+    int32_t pref_next  # others that prefer the same agent
+    int32_t pref_prev
+    int32_t ringing  # first of the agents it rings at
+    int32_t agent  # in talk
+    int32_t timer
+    int32_t decl_next  # others of the queue that were declined
+    int32_t decl_prev
+    int32_t declined[MAX_DECLINED]
+    int8_t n_declined
+    int8_t state
+    int8_t step
+    bint held
+    bint listed  # among the calls to be tried again
+
+cdef struct Agent:
+    uint64_t handle
+    uint64_t offer
+    uint64_t idle_seq  # place in the order of becoming idle
+    uint64_t mask[4]
+    double since  # of the state told last
+    double ring_until
+    double wrap_until
+    double pause_until
+    double own_wrap  # < 0: the queue's
+    int32_t serving  # first of its queues
+    int32_t ring_call
+    int32_t ring_next
+    int32_t ring_prev
+    int32_t call
+    int32_t preferring  # first of the calls that prefer it
+    int32_t timer
+    int32_t reason  # of NOT_READY by intent
+    int32_t next_reason
+    int32_t pause_reason
+    int32_t told_reason
+    int32_t n_outside
+    int32_t n_calls  # since login
+    int32_t total_level
+    int32_t wrap_queue  # of the call it wraps up
+    int8_t row[4]
+    int8_t intent
+    int8_t next  # after the call; -1: nothing
+    int8_t told
+    bint in_wrap
+    bint paused
+    bint phone
+    bint free  # stands in the trees of its queues
+    bint freed  # among the agents to be matched
+    us_t logged_at_us
+    us_t busy_us  # ring + talk + wrap-up since login
+    us_t state_us[6]
+    int64_t n_offers
+    int64_t n_answered
+    int64_t n_failed[4]
+    int64_t n_cancelled
+
+cdef struct Serving:  # an agent's place in a queue; its Node is the place among the queue's free agents
+    double from_s
+    int64_t n_offers
+    int64_t n_answered
+    us_t talk_us
+    uint64_t last_offer
+    uint64_t order
+    int32_t agent
+    int32_t queue
+    int32_t rank
+    int32_t weight
+    int32_t next  # of the agent
+    int32_t q_next
+    int32_t q_prev
+    bint reserve
+
+cdef struct Queue:
+    uint64_t handle
+    int32_t free_root
+    int32_t members
+    int32_t n_members
+    int32_t n_logged
+    int32_t n_working  # READY, RESERVED, TALKING or ACW
+    int32_t n_waiting
+    int32_t n_offered
+    int32_t n_talking
+    int32_t declined  # first of its calls that were declined
+    int32_t needs
+    int32_t relaxation
+    int32_t ladder  # of a call without needs of its own
+    int32_t strategy
+    int32_t n_ring
+    int32_t max_waiting
+    int32_t n_marks
+    int32_t n_reserves
+    bint needs_agent
+    bint needs_skill
+    bint reserve_on
+    bint dirty
+    double ring_s
+    double wrap_up_s
+    double max_ewt_s
+    double sl_s
+    double short_s
+    double reserve_on_s
+    double reserve_off_s
+    double reserve_on_sl
+    double reserve_off_sl
+    double marks[MAX_MARKS]
+    int32_t policy[4]
+    int32_t in_a_row[4]
+    double pause_s[4]
+    uint64_t recent  # bit per call, 1 within the service level, the newest lowest
+    int32_t n_recent
+    # the line as it really moves, for estimates; see estimate.pxi
+    double line_at
+    double line_work
+    double moved
+    double moved_work
+    double gave_up
+    double gave_up_s
+    double tune_median
+    double tune_p80
+    int64_t n_estimated
+    int64_t n_within_median
+    int64_t n_within_p80
+    # counting
+    int64_t n_came
+    int64_t n_out[N_OUTCOMES]
+    int64_t n_in_sl
+    int64_t n_abandoned_in_sl
+    int64_t n_short
+    int64_t n_released
+    int64_t n_refused[5]
+    us_t wait_us
+    us_t max_wait_us
+    us_t lost_wait_us  # waited by those who were not answered
+    us_t talk_us
+    us_t wrap_us
+
+cdef struct Term:
+    uint64_t mask[4]
+    int32_t n
+    bint levels_matter
+    uint8_t skill[MAX_PAIRS]
+    uint8_t level[MAX_PAIRS]
+
+cdef struct Needs:
+    int32_t first
+    int32_t n_terms
+    int64_t n_came
+    int64_t n_answered
+    int64_t n_in_sl
+    int64_t n_abandoned
+    us_t wait_us
+
+cdef struct Ladder:  # a relaxation worked out for a queue's and a call's own needs
+    int32_t own_needs
+    int32_t queue_needs
+    int32_t relaxation
+    int32_t chain  # of the hash
+    int32_t n_steps
+    double after_s[MAX_STEPS]
+    double head_s[MAX_STEPS]
+    int32_t needs[MAX_STEPS]
+
+cdef struct Timer:
+    double at
+    uint64_t order
+    int32_t who  # > 0 a call, < 0 an agent
+
+cdef struct OfferSlot:
+    uint64_t offer
+    int32_t agent
+
+cdef struct Event:
+    double at
+    uint64_t call
+    uint64_t agent
+    int64_t number
+    int32_t kind
+    int32_t value
+
+cdef struct Core:
+    double now
+    uint64_t random
+    uint64_t last_call
+    uint64_t last_agent
+    uint64_t last_queue
+    uint64_t last_offer
+    uint64_t last_idle
+    uint64_t last_serving
+    int32_t n_calls
+    int32_t max_calls
+    int32_t n_agents
+    int32_t max_agents
+    int32_t n_queues
+    int32_t max_queues
+    int32_t max_serving
+    uint64_t call_mask
+    uint64_t agent_mask
+    uint64_t queue_mask
+    uint64_t offer_mask
+    uint64_t hash_mask
+    Call* calls
+    Node* call_nodes
+    Agent* agents
+    uint8_t* levels
+    Queue* queues
+    int32_t* first_bucket  # of each queue: the one thing of a queue that most scans need
+    Serving* serving
+    Node* serving_nodes
+    int32_t free_serving
+    Bucket* buckets
+    int32_t free_bucket
+    int32_t* bucket_hash
+    Needs* needs
+    int32_t n_needs
+    int32_t max_needs
+    Term* terms
+    int32_t n_terms
+    int32_t max_terms
+    Ladder* ladders
+    int32_t n_ladders
+    int32_t max_ladders
+    int32_t* ladder_hash
+    uint64_t ladder_mask
+    Timer* timers
+    int32_t n_timers
+    OfferSlot* offers
+    int32_t* freed
+    int32_t n_freed
+    int32_t* best_of  # beside `freed`, while they are matched
+    int32_t* retry
+    int32_t n_retry
+    int32_t* dirty
+    int32_t n_dirty
+    Event* events
+    int64_t n_events
+    int64_t max_events
+    int32_t broken  # line of the first CHECK that failed
+
+
+cdef inline us_t us(double t) noexcept nogil:
+    return llround(t * 1e6)
+
+
+cdef inline int32_t call_ix(Core* k, uint64_t handle) noexcept nogil:
+    cdef int32_t i = <int32_t>(1 + (handle & k.call_mask))
+    return i if handle and k.calls[i].handle == handle else 0
+
+
+cdef inline int32_t agent_ix(Core* k, uint64_t handle) noexcept nogil:
+    cdef int32_t i = <int32_t>(1 + (handle & k.agent_mask))
+    return i if handle and k.agents[i].handle == handle else 0
+
+
+cdef inline int32_t queue_ix(Core* k, uint64_t handle) noexcept nogil:
+    cdef int32_t i = <int32_t>(1 + (handle & k.queue_mask))
+    return i if handle and k.queues[i].handle == handle else 0
+
+
+cdef inline int32_t offer_agent(Core* k, uint64_t offer) noexcept nogil:
+    """The agent whose ringing offer this is; 0 when it is over (news of an offer carries the offer's number)."""
+    cdef OfferSlot* slot = &k.offers[offer & k.offer_mask]
+    if LAW(STALE_OFFER) and (offer == 0 or slot.offer != offer or k.agents[slot.agent].offer != offer):
+        return 0
+    return slot.agent
+
+
+cdef void tell(Core* k, int kind, uint64_t call, uint64_t agent, int64_t number, int value) noexcept nogil:
+    cdef Event* more
+    if k.n_events == k.max_events:  # nobody drained for long: the one place that may allocate
+        more = <Event*>realloc(k.events, 2 * k.max_events * sizeof(Event))
+        if more == NULL:
+            k.broken = -1
+            return
+        k.events = more
+        k.max_events *= 2
+    cdef Event* e = &k.events[k.n_events]
+    e.kind, e.at, e.call, e.agent, e.number, e.value = kind, k.now, call, agent, number, value
+    k.n_events += 1
+
+
+cdef inline uint64_t next_random(Core* k) noexcept nogil:
+    """splitmix64 (Steele, Lea, Flood 2014): small, seeded, the same on every machine."""
+    k.random += <uint64_t>0x9E3779B97F4A7C15
+    cdef uint64_t z = k.random
+    z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EB
+    return z ^ (z >> 31)

@@ -1,0 +1,1152 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# distutils: language = c
+"""The ACD: agents, queues, skills, matching. No I/O, no clock, no strings, no callbacks. Contract: acd_core.pyi.
+
+What it decides, and why it can be trusted
+------------------------------------------
+A waiting call has a *key*, arrival minus head start, and all waiting calls of all queues stand in one strict total order by
+it (an infinite head start before every finite one; ties by handle). Between events no free agent and waiting call exist that
+may be matched. An event (a verb, or a timer at its own time) changes facts about few agents and calls; then, while somebody
+free may take a waiting call, the first such call in the order gets the agent its queue's strategy names. From this follow
+
+* order: an agent is given to y while x waits before y only if that agent could not take x;
+* the bound: y overtakes x only if it came less than the difference of their head starts later;
+* work conservation and no head-of-line blocking: a call nobody free can take holds up nobody.
+
+The proof that it is so: tests/core drives this file and a model without any index through the same random events.
+
+How it is fast
+--------------
+An agent who becomes free looks at the first call of each (queue, needs) bucket of its own queues, not at calls. A call that
+arrives looks at its queue's free agents in order. Timers are one heap. So an event costs in the order of the agent's queues
+times the different needs waiting in them, plus logarithms; nothing is allocated on the way (only the buffer of outputs grows,
+when nobody drains it).
+
+Where things are
+----------------
+acd/structs.pxi     what is remembered, handles -> indices     acd/order.pxi      ordered trees, timer heap
+acd/eligible.pxi    who may take which call                    acd/match.pxi      pairs: strategies, buckets, rematch
+acd/verbs.pxi       what happens: agents, offers, calls, time  acd/estimate.pxi   expected wait
+acd/play.pxi        one verb in, by number                     acd/snapshots.pxi  rows for boards and reports
+acd/audit.pxi       the invariants, asserted the slow way      here               the class, configuration, `why`
+
+An ACD_CHECKS=1 build audits itself after every verb (while small) and can be told to break one law at a time, so that the
+tests can show that each law is needed (LAW in the code; break_law()). In the production build LAW(x) is the constant 1.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from libc.math cimport INFINITY, exp, fmax, fmin, isnan, llround, log, sqrt
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    """
+    #define popcount64(x) __builtin_popcountll(x)
+    #ifdef ACD_CHECKS
+    static int acd_broken_law = 0;
+    #define LAW(x) (acd_broken_law != (x))
+    #define ACD_IS_CHECKED 1
+    #else
+    static int acd_broken_law = 0;
+    #define LAW(x) ((void)(x), 1)
+    #define ACD_IS_CHECKED 0
+    #endif
+    """
+    int popcount64(uint64_t x) noexcept nogil
+    bint LAW(int x) noexcept nogil
+    int acd_broken_law
+    const bint ACD_IS_CHECKED
+
+cdef enum:  # laws that a checked build can break
+    RESERVATION = 1
+    DERIVED_STATE
+    ORDER
+    KEPT_PLACE
+    CONSERVATION
+    ONE_WINNER
+    WORK_CONSERVATION
+    STALE_OFFER
+    DECLINE_MEMORY
+    AFTER_CALL
+
+cdef enum:
+    STATE_LOGGED_OUT
+    STATE_NOT_READY
+    STATE_READY
+    STATE_RESERVED
+    STATE_TALKING
+    STATE_ACW
+
+cdef enum:
+    CALL_WAITING = 1
+    CALL_OFFERED
+    CALL_CONNECTED
+
+cdef enum:
+    WHY_OUTSIDE_CALL = -2
+    WHY_PHONE_GONE = -1
+
+cdef enum:
+    WHY_REFUSED = -3  # less the failure
+
+cdef enum:
+    BY_LONGEST_IDLE
+    BY_LEAST_OCCUPIED
+    BY_FEWEST_CALLS
+    BY_ROUND_ROBIN
+    BY_MOST_SKILLED
+    BY_LEAST_SKILLED
+    BY_LINEAR
+    BY_RANDOM
+    BY_WEIGHTED
+
+cdef enum:
+    THEN_STAY
+    THEN_PAUSE
+    THEN_NOT_READY
+
+cdef enum:
+    OUT_OFFER = 1
+    OUT_OFFER_CANCELLED
+    OUT_OFFER_EXPIRED
+    OUT_CALL_REQUEUED
+    OUT_CALL_EXPIRED
+    OUT_CALL_OVERFLOWED
+    OUT_CALL_RELAXED
+    OUT_AGENT_STATE
+    OUT_RESERVE
+
+cdef enum:
+    GONE_CALL_LEFT = 1
+    GONE_OTHER_WON
+    GONE_AGENT_LEFT
+
+AgentState = IntEnum("AgentState", "LOGGED_OUT NOT_READY READY RESERVED TALKING ACW", start=0)
+CallState = IntEnum("CallState", "WAITING OFFERED CONNECTED")
+Reason = IntEnum("Reason", {"PHONE_GONE": -1, "OUTSIDE_CALL": -2, "REFUSED": -3, "NO_ANSWER": -4, "BUSY": -5, "UNREACHABLE": -6})
+Refusal = IntEnum("Refusal", {"NO_AGENT": -1, "NO_SKILL": -2, "QUEUE_FULL": -3, "WAIT_TOO_LONG": -4})
+Strategy = IntEnum(
+    "Strategy",
+    "LONGEST_IDLE LEAST_OCCUPIED FEWEST_CALLS ROUND_ROBIN MOST_SKILLED LEAST_SKILLED LINEAR RANDOM WEIGHTED",
+    start=0,
+)
+Failure = IntEnum("Failure", "REFUSED NO_ANSWER BUSY UNREACHABLE", start=0)
+Policy = IntEnum("Policy", "STAY_READY PAUSE GO_NOT_READY", start=0)
+Out = IntEnum(
+    "Out",
+    "OFFER OFFER_CANCELLED OFFER_EXPIRED CALL_REQUEUED CALL_EXPIRED CALL_OVERFLOWED CALL_RELAXED AGENT_STATE RESERVE",
+)
+Cancelled = IntEnum("Cancelled", "CALL_LEFT OTHER_AGENT_WON AGENT_LEFT")
+Verdict = IntEnum(
+    "Verdict",
+    "OK NOT_SERVING LOGGED_OUT NOT_READY RESERVED TALKING ACW RESERVE_OFF TOO_EARLY LACKS_SKILL HELD DECLINED NOT_WAITING",
+    start=0,
+)
+LAWS = {
+    "reservation": RESERVATION, "derived state": DERIVED_STATE, "order": ORDER, "kept place": KEPT_PLACE,
+    "conservation": CONSERVATION, "one winner": ONE_WINNER, "work conservation": WORK_CONSERVATION,
+    "stale offer": STALE_OFFER, "decline memory": DECLINE_MEMORY, "after call": AFTER_CALL,
+}
+
+
+class AcdError(Exception):
+    pass
+
+
+class UnknownHandle(AcdError):
+    pass
+
+
+class StaleOffer(AcdError):
+    pass
+
+
+class IllegalMove(AcdError):
+    pass
+
+
+class CapacityReached(AcdError):
+    pass
+
+
+class TimeWentBack(AcdError):
+    pass
+
+
+class BrokenInvariant(AcdError):
+    pass
+
+
+include "acd/structs.pxi"
+include "acd/order.pxi"
+include "acd/eligible.pxi"
+include "acd/match.pxi"
+include "acd/estimate.pxi"
+include "acd/verbs.pxi"
+include "acd/play.pxi"
+include "acd/audit.pxi"
+include "acd/snapshots.pxi"
+
+cdef int[5] OUTCOME_OF
+OUTCOME_OF[:] = [ABANDONED, OVERFLOWED, CALLED_BACK, WITHDRAWN, FAILED]
+
+VERBS = {
+    name: number
+    for number, name in enumerate(
+        "advance log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began outside_ended "
+        "accept refuse no_answer busy unreachable take_back release abandon overflow call_back withdraw fail "
+        "raise_head_start dispatch enqueue".split()
+    )
+}
+COMMAND = np.dtype([
+    ("verb", np.int32), ("needs", np.int32), ("relaxation", np.int32), ("after_call", np.int32), ("now", np.float64),
+    ("a", np.int64), ("b", np.int64), ("x", np.float64), ("arrival", np.float64), ("max_wait_s", np.float64),
+    ("preferred_wait_s", np.float64), ("preferred_head_start_s", np.float64),
+])
+
+
+def break_law(law):
+    """Only in an ACD_CHECKS build: leave out one of LAWS from now on, in this process; None: none."""
+    global acd_broken_law
+    if not ACD_IS_CHECKED:
+        raise AcdError("laws can only be broken in an ACD_CHECKS=1 build")
+    acd_broken_law = LAWS[law] if law else 0
+
+
+def is_checked():
+    return bool(ACD_IS_CHECKED)
+
+
+def service_levels(queues):
+    n = {name: queues[name].astype(float) for name in ("in_sl", "answered", "offered", "abandoned", "abandoned_in_sl", "short")}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "answered": n["in_sl"] / n["answered"],
+            "offered": n["in_sl"] / n["offered"],
+            "handled": n["in_sl"] / (n["answered"] + n["abandoned"]),
+            "less_short": n["in_sl"] / (n["offered"] - n["short"]),
+            "with_abandoned": (n["in_sl"] + n["abandoned_in_sl"]) / n["offered"],
+        }
+
+
+cdef uint64_t power_of_two(uint64_t n):
+    cdef uint64_t size = 2
+    while size < n:
+        size *= 2
+    return size
+
+
+cdef void* room(uint64_t n, size_t size) except NULL:
+    cdef void* p = calloc(n, size)
+    if p == NULL:
+        raise MemoryError
+    return p
+
+
+cdef class Acd:
+    cdef Core k
+    cdef dict interned  # terms -> needs
+    cdef list terms_of  # needs -> terms
+    cdef list steps_of  # relaxation -> steps
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def __cinit__(self, *, int n_calls=8192, int n_agents=1024, int n_queues=64, int n_serving=8192, seed=1):
+        if min(n_calls, n_agents, n_queues, n_serving) < 1:
+            raise ValueError("there must be room for at least one call, agent, queue and pair of them")
+        cdef Core* k = &self.k
+        cdef uint64_t slots = power_of_two(2 * n_calls), staff = power_of_two(n_agents), lines = power_of_two(n_queues)
+        cdef int32_t i
+        memset(k, 0, sizeof(Core))
+        k.now = -INFINITY
+        k.random = seed
+        k.max_calls, k.max_agents, k.max_queues, k.max_serving = n_calls, n_agents, n_queues, n_serving
+        k.call_mask, k.agent_mask, k.queue_mask = slots - 1, staff - 1, lines - 1
+        k.offer_mask = 2 * staff - 1
+        k.hash_mask = power_of_two(n_calls) - 1
+        k.calls = <Call*>room(slots + 1, sizeof(Call))
+        k.call_nodes = <Node*>room(slots + 1, sizeof(Node))
+        k.agents = <Agent*>room(staff + 1, sizeof(Agent))
+        k.levels = <uint8_t*>room(staff + 1, N_SKILLS)
+        k.queues = <Queue*>room(lines + 1, sizeof(Queue))
+        k.first_bucket = <int32_t*>room(lines + 1, sizeof(int32_t))
+        k.serving = <Serving*>room(n_serving + 1, sizeof(Serving))
+        k.serving_nodes = <Node*>room(n_serving + 1, sizeof(Node))
+        k.buckets = <Bucket*>room(n_calls + 2, sizeof(Bucket))
+        k.bucket_hash = <int32_t*>room(k.hash_mask + 1, sizeof(int32_t))
+        k.timers = <Timer*>room(n_calls + n_agents + 2, sizeof(Timer))
+        k.offers = <OfferSlot*>room(2 * staff, sizeof(OfferSlot))
+        k.freed = <int32_t*>room(staff + 1, sizeof(int32_t))
+        k.best_of = <int32_t*>room(staff + 1, sizeof(int32_t))
+        k.retry = <int32_t*>room(slots + 1, sizeof(int32_t))
+        k.dirty = <int32_t*>room(lines + 1, sizeof(int32_t))
+        k.max_needs, k.max_terms, k.max_ladders, k.max_events = 64, 256, 64, 4096
+        k.needs = <Needs*>room(k.max_needs, sizeof(Needs))
+        k.terms = <Term*>room(k.max_terms, sizeof(Term))
+        k.ladders = <Ladder*>room(k.max_ladders, sizeof(Ladder))
+        k.ladder_mask = 4095
+        k.ladder_hash = <int32_t*>room(k.ladder_mask + 1, sizeof(int32_t))
+        k.events = <Event*>room(k.max_events, sizeof(Event))
+        k.n_needs = k.n_ladders = 1
+        for i in range(1, n_serving):
+            k.serving[i].next = i + 1
+        k.free_serving = 1
+        for i in range(1, n_calls + 1):
+            k.buckets[i].next = i + 1
+        k.free_bucket = 1
+        self.interned = {(): 0}
+        self.terms_of = [()]
+        self.steps_of = [()]
+
+    def __dealloc__(self):
+        cdef Core* k = &self.k
+        for p in (
+            <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.agents, <size_t>k.levels, <size_t>k.queues,
+            <size_t>k.first_bucket, <size_t>k.serving, <size_t>k.serving_nodes, <size_t>k.buckets, <size_t>k.bucket_hash,
+            <size_t>k.timers, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry, <size_t>k.dirty,
+            <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders, <size_t>k.ladder_hash, <size_t>k.events,
+        ):
+            free(<void*><size_t>p)
+
+    def memory(self):
+        """Bytes: per waiting call, agent, queue and (agent, queue) pair, with their share of the indices; and all taken."""
+        cdef Core* k = &self.k
+        per_call = 2 * (sizeof(Call) + sizeof(Node) + sizeof(int32_t)) + sizeof(Bucket) + sizeof(int32_t) + sizeof(Timer)
+        per_agent = sizeof(Agent) + N_SKILLS + 2 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
+        per_queue = sizeof(Queue) + 2 * sizeof(int32_t)
+        per_serving = sizeof(Serving) + sizeof(Node)
+        return {
+            "per_call": per_call, "per_agent": per_agent, "per_queue": per_queue, "per_serving": per_serving,
+            "all": (k.call_mask + 1) // 2 * per_call + (k.agent_mask + 1) * per_agent + (k.queue_mask + 1) * per_queue
+            + k.max_serving * per_serving,
+        }
+
+    # --- refusing ----------------------------------------------------------------------------------------------------
+
+    cdef int done(self, int64_t verdict, object handle, str verb) except -1:
+        """Raise what a verb refused, in a sentence. In a checked build: audit."""
+        if verdict <= NO_CALL:
+            self.refuse_verb(<int>verdict, handle, verb)
+        if ACD_IS_CHECKED:
+            self.audit_small()
+        return 0
+
+    cdef refuse_verb(self, int verdict, object handle, str verb):
+        cdef Core* k = &self.k
+        cdef int32_t a, c
+        if verdict == NO_CALL:
+            raise UnknownHandle(f"{verb}: no call {handle}")
+        if verdict == NO_AGENT_SUCH:
+            raise UnknownHandle(f"{verb}: no agent {handle}")
+        if verdict == NO_QUEUE:
+            raise UnknownHandle(f"{verb}: no queue {handle}")
+        if verdict == NO_NEEDS:
+            raise UnknownHandle(f"{verb}: no needs {handle}")
+        if verdict == NO_RELAXATION:
+            raise UnknownHandle(f"{verb}: no relaxation {handle}")
+        if verdict == OFFER_OVER:
+            raise StaleOffer(f"{verb}: offer {handle} is over")
+        if verdict == FULL_UP:
+            raise CapacityReached(f"{verb}: no room for more than {k.max_calls} calls")
+        if verdict == BACKWARDS:
+            raise TimeWentBack(f"{verb}: now is before {k.now!r}")
+        if verdict == BAD_VALUE:
+            raise ValueError(f"{verb}: a value is out of range (negative, not a number, or an arrival still to come)")
+        a = agent_ix(k, handle) if verb in AGENT_VERBS else 0
+        if a:
+            raise IllegalMove(f"agent {handle}: {AgentState(k.agents[a].told).name} -> {verb}")
+        c = call_ix(k, handle)
+        raise IllegalMove(f"call {handle}: {CallState(k.calls[c].state).name} -> {verb}")
+
+    cdef int audit_small(self) except -1:
+        if self.k.n_agents <= 64 and self.k.n_calls <= 128 and self.k.call_mask < 1024:
+            self.check()
+        return 0
+
+    def check(self):
+        cdef int bad = audit(&self.k)
+        if bad:
+            raise BrokenInvariant(AUDIT[bad])
+        if self.k.broken:
+            raise BrokenInvariant(f"internal check {self.k.broken}")
+
+    cdef int32_t agent(self, object handle, str verb) except -1:
+        cdef int32_t a = agent_ix(&self.k, handle)
+        if a == 0:
+            raise UnknownHandle(f"{verb}: no agent {handle}")
+        return a
+
+    cdef int32_t queue(self, object handle, str verb) except -1:
+        cdef int32_t q = queue_ix(&self.k, handle)
+        if q == 0:
+            raise UnknownHandle(f"{verb}: no queue {handle}")
+        return q
+
+    cdef int32_t call(self, object handle, str verb) except -1:
+        cdef int32_t c = call_ix(&self.k, handle)
+        if c == 0:
+            raise UnknownHandle(f"{verb}: no call {handle}")
+        return c
+
+    cdef int at(self, double now, str verb) except -1:
+        return self.done(run_until(&self.k, now), None, verb)
+
+    cdef int settled(self) except -1:
+        settle_floor(&self.k)
+        return self.done(DONE, None, "")
+
+    # --- needs and relaxations ---------------------------------------------------------------------------------------
+
+    def needs(self, terms):
+        kept = set()
+        for term in terms:
+            pairs = tuple(sorted((int(skill), int(level)) for skill, level in term.items()))
+            if not pairs:
+                return 0
+            if any(not 0 <= skill < N_SKILLS or not 1 <= level <= 255 for skill, level in pairs):
+                raise ValueError(f"needs: skills are 0 to {N_SKILLS - 1}, levels 1 to 255, not {dict(pairs)}")
+            kept.add(pairs)
+        return self.intern_needs(tuple(sorted(kept)))
+
+    cdef int32_t intern_needs(self, tuple terms) except -1:
+        cdef Core* k = &self.k
+        cdef Term* term
+        known = self.interned.get(terms)
+        if known is not None:
+            return known
+        if len(terms) > MAX_TERMS or any(len(pairs) > MAX_PAIRS for pairs in terms):
+            raise CapacityReached(f"needs: at most {MAX_TERMS} terms of {MAX_PAIRS} skills each")
+        if k.n_needs == k.max_needs:
+            k.needs = <Needs*>self.grown(k.needs, k.max_needs, sizeof(Needs))
+            k.max_needs *= 2
+        if k.n_terms + MAX_TERMS > k.max_terms:
+            k.terms = <Term*>self.grown(k.terms, k.max_terms, sizeof(Term))
+            k.max_terms *= 2
+        k.needs[k.n_needs].first, k.needs[k.n_needs].n_terms = k.n_terms, len(terms)
+        for pairs in terms:
+            term = &k.terms[k.n_terms]
+            memset(term, 0, sizeof(Term))
+            for skill, level in pairs:
+                term.mask[<int>skill >> 6] |= <uint64_t>1 << (<int>skill & 63)
+                term.skill[term.n], term.level[term.n] = skill, level
+                term.levels_matter |= level > 1
+                term.n += 1
+            k.n_terms += 1
+        self.interned[terms] = k.n_needs
+        self.terms_of.append(terms)
+        k.n_needs += 1
+        return k.n_needs - 1
+
+    cdef void* grown(self, void* old, int32_t n, size_t size) except NULL:
+        cdef void* new = realloc(old, 2 * n * size)
+        if new == NULL:
+            raise MemoryError
+        memset(<char*>new + n * size, 0, n * size)
+        return new
+
+    cdef int32_t both(self, int32_t a, int32_t b) except -1:
+        """AND of two needs: every term of the one with every term of the other."""
+        if a == 0 or b == 0 or a == b:
+            return a or b
+        terms = set()
+        for one in self.terms_of[a]:
+            for other in self.terms_of[b]:
+                term = dict(one)
+                for skill, level in other:
+                    term[skill] = max(level, term.get(skill, 0))
+                terms.add(tuple(sorted(term.items())))
+        return self.intern_needs(tuple(sorted(terms)))
+
+    def add_relaxation(self, steps, double now):
+        self.at(now, "add_relaxation")
+        self.steps_of.append(self.steps(steps))
+        return len(self.steps_of) - 1
+
+    def set_relaxation(self, int relaxation, steps, double now):
+        cdef Core* k = &self.k
+        cdef int32_t i
+        if not 0 < relaxation < len(self.steps_of):
+            raise UnknownHandle(f"set_relaxation: no relaxation {relaxation}")
+        checked = self.steps(steps)
+        self.at(now, "set_relaxation")
+        self.steps_of[relaxation] = checked
+        for i in range(1, k.n_ladders):
+            if k.ladders[i].relaxation == relaxation:
+                self.build_ladder(i)
+        for i in range(1, <int32_t>k.call_mask + 2):
+            if k.calls[i].handle and k.ladders[k.calls[i].ladder].relaxation == relaxation:
+                self.stand_anew(i, k.calls[i].ladder)
+        self.settled()
+
+    cdef tuple steps(self, steps):
+        checked = tuple((float(after), None if needs is None else int(needs), bool(drops), float(head))
+                        for after, needs, drops, head in steps)
+        if len(checked) >= MAX_STEPS:
+            raise CapacityReached(f"a relaxation has at most {MAX_STEPS - 1} steps")
+        last = 0.0
+        for after, needs, _, head in checked:
+            if not (after >= last and head >= 0):
+                raise ValueError("a relaxation's times must rise, and head starts not be negative")
+            if needs is not None and not 0 <= needs < self.k.n_needs:
+                raise UnknownHandle(f"relaxation: no needs {needs}")
+            last = after
+        return checked
+
+    cdef int32_t ladder(self, int32_t own, int32_t queue_needs, int32_t relaxation) except -1:
+        cdef Core* k = &self.k
+        cdef int32_t i = find_ladder(k, own, queue_needs, relaxation)
+        cdef uint64_t slot
+        if i:
+            return i
+        if not 0 <= relaxation < len(self.steps_of):
+            raise UnknownHandle(f"no relaxation {relaxation}")
+        if k.n_ladders == k.max_ladders:
+            k.ladders = <Ladder*>self.grown(k.ladders, k.max_ladders, sizeof(Ladder))
+            k.max_ladders *= 2
+        i = k.n_ladders
+        k.ladders[i].own_needs, k.ladders[i].queue_needs, k.ladders[i].relaxation = own, queue_needs, relaxation
+        self.build_ladder(i)
+        k.n_ladders += 1
+        slot = ladder_slot(k, own, queue_needs, relaxation)
+        k.ladders[i].chain = k.ladder_hash[slot]
+        k.ladder_hash[slot] = i
+        return i
+
+    cdef int build_ladder(self, int32_t i) except -1:
+        cdef Core* k = &self.k
+        cdef int32_t own = k.ladders[i].own_needs, queue_needs = k.ladders[i].queue_needs
+        cdef int n = 1
+        needs = [self.both(own, queue_needs)]
+        for after, step_needs, drops, head in self.steps_of[k.ladders[i].relaxation]:
+            queue_needs = queue_needs if step_needs is None else step_needs
+            own = 0 if drops else own
+            needs.append(self.both(own, queue_needs))
+            k.ladders[i].after_s[n], k.ladders[i].head_s[n] = after, head
+            n += 1
+        for n, step_needs in enumerate(needs):
+            k.ladders[i].needs[n] = step_needs
+        k.ladders[i].n_steps = len(needs)
+        return 0
+
+    cdef int stand_anew(self, int32_t c, int32_t ladder) except -1:
+        """The call's ladder changed: the step its wait so far leads to. What head start it has, it keeps."""
+        cdef Core* k = &self.k
+        cdef Call* call = &k.calls[c]
+        if call.bucket:
+            wait_out(k, c)
+        call.ladder, call.step = ladder, 0
+        raise_head(call, k.ladders[ladder].head_s[0])
+        if call.bucket or call.state == CALL_WAITING:
+            while not call.held and step_is_due(k, c):
+                step_up(k, c)
+            wait_in(k, c)
+            arm(k, c)
+            try_call(k, c)
+        return 0
+
+    # --- queues ------------------------------------------------------------------------------------------------------
+
+    def add_queue(self, double now, **settings):
+        cdef Core* k = &self.k
+        cdef Queue* queue
+        cdef int32_t q
+        self.at(now, "add_queue")
+        if k.n_queues == k.max_queues:
+            raise CapacityReached(f"add_queue: no room for more than {k.max_queues} queues")
+        k.last_queue += 1
+        while k.queues[1 + (k.last_queue & k.queue_mask)].handle:
+            k.last_queue += 1
+        q = <int32_t>(1 + (k.last_queue & k.queue_mask))
+        queue = &k.queues[q]
+        memset(queue, 0, sizeof(Queue))
+        queue.n_ring, queue.ring_s, queue.max_waiting, queue.max_ewt_s = 1, INFINITY, -1, INFINITY
+        queue.sl_s, queue.short_s, queue.reserve_on_s = 20, 5, INFINITY
+        queue.policy[:] = [THEN_PAUSE, THEN_NOT_READY, THEN_PAUSE, THEN_PAUSE]
+        queue.pause_s[:] = [5.0, 0.0, 5.0, 10.0]
+        queue.in_a_row[:] = [1, 1, 1, 1]
+        queue.line_at, queue.moved, queue.moved_work = k.now, 1, FIRST_WORK_S
+        queue.tune_median = queue.tune_p80 = 1
+        queue.ladder = self.ladder(0, 0, 0)
+        queue.handle = k.last_queue
+        k.n_queues += 1
+        try:
+            if settings:
+                self.set_queue(queue.handle, now, **settings)
+        except BaseException:
+            queue.handle = 0
+            k.n_queues -= 1
+            raise
+        return queue.handle
+
+    def set_queue(
+        self, queue, double now, *, strategy=None, needs=None, relaxation=None, n_ring=None, ring_s=None, wrap_up_s=None,
+        max_waiting=None, max_ewt_s=None, needs_agent=None, needs_skill=None, sl_s=None, short_s=None, reserve_on_s=None,
+        reserve_off_s=None, reserve_on_sl=None, reserve_off_sl=None,
+    ):
+        cdef Core* k = &self.k
+        cdef int32_t q = self.queue(queue, "set_queue"), c, m, a
+        cdef Queue new = k.queues[q]
+        if strategy is not None:
+            new.strategy = Strategy(strategy)
+        if needs is not None:
+            if not 0 <= needs < k.n_needs:
+                raise UnknownHandle(f"set_queue: no needs {needs}")
+            new.needs = needs
+        if relaxation is not None:
+            new.relaxation = relaxation
+        if n_ring is not None:
+            new.n_ring = n_ring
+        if max_waiting is not None:
+            new.max_waiting = max_waiting
+        if needs_agent is not None:
+            new.needs_agent = needs_agent
+        if needs_skill is not None:
+            new.needs_skill = needs_skill
+        new.ring_s = new.ring_s if ring_s is None else ring_s
+        new.wrap_up_s = new.wrap_up_s if wrap_up_s is None else wrap_up_s
+        new.max_ewt_s = new.max_ewt_s if max_ewt_s is None else max_ewt_s
+        new.sl_s = new.sl_s if sl_s is None else sl_s
+        new.short_s = new.short_s if short_s is None else short_s
+        new.reserve_on_s = new.reserve_on_s if reserve_on_s is None else reserve_on_s
+        new.reserve_off_s = new.reserve_off_s if reserve_off_s is None else reserve_off_s
+        new.reserve_on_sl = new.reserve_on_sl if reserve_on_sl is None else reserve_on_sl
+        new.reserve_off_sl = new.reserve_off_sl if reserve_off_sl is None else reserve_off_sl
+        if new.n_ring < 0 or not (
+            new.ring_s > 0 and new.wrap_up_s >= 0 and new.max_ewt_s >= 0 and new.sl_s >= 0 and new.short_s >= 0
+            and new.reserve_on_s >= 0 and 0 <= new.reserve_off_s <= new.reserve_on_s
+            and 0 <= new.reserve_on_sl <= 1 and 0 <= new.reserve_off_sl <= 1
+        ):
+            raise ValueError("set_queue: times must not be negative, shares 0 to 1, ring_s > 0, reserve_off_s <= reserve_on_s")
+        new.ladder = self.ladder(0, new.needs, new.relaxation)
+        self.at(now, "set_queue")
+        self.take_settings(&k.queues[q], &new)
+        self.mark_waits(q)
+        m = k.queues[q].members
+        while m:
+            a = k.serving[m].agent
+            if k.agents[a].free:
+                free_out(k, a)
+                try_agent(k, a)
+            m = k.serving[m].q_next
+        if k.queues[q].n_waiting + k.queues[q].n_offered:
+            for c in range(1, <int32_t>k.call_mask + 2):
+                if k.calls[c].handle and k.calls[c].queue == q and k.calls[c].state != CALL_CONNECTED:
+                    self.stand_anew(c, self.ladder(
+                        k.calls[c].own_needs, new.needs,
+                        new.relaxation if k.calls[c].relaxation < 0 else k.calls[c].relaxation,
+                    ))
+        mark_dirty(k, q)
+        self.settled()
+
+    cdef void take_settings(self, Queue* queue, Queue* new):
+        """Only the settings: counts may have moved since `new` was copied, when timers ran."""
+        queue.strategy, queue.needs, queue.relaxation, queue.ladder = new.strategy, new.needs, new.relaxation, new.ladder
+        queue.n_ring, queue.max_waiting = new.n_ring, new.max_waiting
+        queue.needs_agent, queue.needs_skill = new.needs_agent, new.needs_skill
+        queue.ring_s, queue.wrap_up_s, queue.max_ewt_s = new.ring_s, new.wrap_up_s, new.max_ewt_s
+        queue.sl_s, queue.short_s = new.sl_s, new.short_s
+        queue.reserve_on_s, queue.reserve_off_s = new.reserve_on_s, new.reserve_off_s
+        queue.reserve_on_sl, queue.reserve_off_sl = new.reserve_on_sl, new.reserve_off_sl
+
+    def set_policy(self, queue, int failure, double now, int policy, double pause_s=0.0, int in_a_row=1):
+        cdef int32_t q = self.queue(queue, "set_policy")
+        Failure(failure), Policy(policy)
+        if not pause_s >= 0 or not 1 <= in_a_row <= 100:
+            raise ValueError("set_policy: pause_s must not be negative, in_a_row be 1 to 100")
+        self.at(now, "set_policy")
+        self.k.queues[q].policy[failure] = policy
+        self.k.queues[q].pause_s[failure] = pause_s
+        self.k.queues[q].in_a_row[failure] = in_a_row
+
+    def remove_queue(self, queue, double now):
+        cdef Core* k = &self.k
+        cdef int32_t q, a
+        self.at(now, "remove_queue")
+        q = self.queue(queue, "remove_queue")
+        if k.queues[q].n_waiting + k.queues[q].n_offered + k.queues[q].n_talking:
+            raise IllegalMove(f"queue {queue}: remove_queue while calls are in it")
+        while k.queues[q].members:
+            self.drop_serving(k.queues[q].members)
+        for a in range(1, <int32_t>k.agent_mask + 2):
+            if k.agents[a].wrap_queue == q:
+                k.agents[a].wrap_queue = 0
+        k.queues[q].handle = 0
+        k.n_queues -= 1
+        self.settled()
+
+    cdef int mark_waits(self, int32_t q) except -1:
+        """The waits at which time alone lets somebody new take a call of this queue; then all its calls are armed anew."""
+        cdef Core* k = &self.k
+        cdef Queue* queue = &k.queues[q]
+        cdef int32_t m = queue.members, c
+        marks = set()
+        queue.n_reserves = 0
+        while m:
+            if k.serving[m].from_s > 0:
+                marks.add(k.serving[m].from_s)
+            queue.n_reserves += k.serving[m].reserve
+            m = k.serving[m].q_next
+        if queue.n_reserves and 0 < queue.reserve_on_s < INFINITY:
+            marks.add(queue.reserve_on_s)
+        if len(marks) > MAX_MARKS:
+            raise CapacityReached(f"queue {queue.handle}: at most {MAX_MARKS} different waits (from_s) per queue")
+        queue.n_marks = 0
+        for mark in sorted(marks):
+            queue.marks[queue.n_marks] = mark
+            queue.n_marks += 1
+        if queue.n_waiting:
+            for c in range(1, <int32_t>k.call_mask + 2):
+                if k.calls[c].queue == q and k.calls[c].bucket:
+                    arm(k, c)
+        return 0
+
+    # --- staff -------------------------------------------------------------------------------------------------------
+
+    def add_agent(self, double now):
+        cdef Core* k = &self.k
+        cdef Agent* agent
+        self.at(now, "add_agent")
+        if k.n_agents == k.max_agents:
+            raise CapacityReached(f"add_agent: no room for more than {k.max_agents} agents")
+        k.last_agent += 1
+        while k.agents[1 + (k.last_agent & k.agent_mask)].handle:
+            k.last_agent += 1
+        agent = &k.agents[1 + (k.last_agent & k.agent_mask)]
+        memset(agent, 0, sizeof(Agent))
+        memset(k.levels + (1 + (k.last_agent & k.agent_mask)) * N_SKILLS, 0, N_SKILLS)
+        agent.handle, agent.own_wrap, agent.next, agent.phone, agent.since = k.last_agent, -1, -1, True, now
+        k.n_agents += 1
+        return agent.handle
+
+    def set_skills(self, agent, skills, double now):
+        cdef Core* k = &self.k
+        cdef int32_t a = self.agent(agent, "set_skills"), m
+        cdef uint8_t* level = k.levels + <size_t>a * N_SKILLS
+        for skill, value in skills.items():
+            if not 0 <= skill < N_SKILLS or not 1 <= value <= 255:
+                raise ValueError(f"set_skills: skills are 0 to {N_SKILLS - 1}, levels 1 to 255, not {skill}: {value}")
+        self.at(now, "set_skills")
+        if k.agents[a].free:
+            free_out(k, a)
+            try_agent(k, a)
+        memset(level, 0, N_SKILLS)
+        memset(k.agents[a].mask, 0, sizeof(k.agents[a].mask))
+        k.agents[a].total_level = 0
+        for skill, value in skills.items():
+            level[<int>skill] = value
+            k.agents[a].mask[<int>skill >> 6] |= <uint64_t>1 << (<int>skill & 63)
+            k.agents[a].total_level += <int>value
+        m = k.agents[a].serving
+        while m:
+            retry_declined(k, k.serving[m].queue)
+            m = k.serving[m].next
+        release_holds(k, a)
+        self.settled()
+
+    def set_wrap_up(self, agent, wrap_up_s, double now):
+        cdef int32_t a = self.agent(agent, "set_wrap_up")
+        cdef double own = -1.0 if wrap_up_s is None else wrap_up_s
+        if wrap_up_s is not None and not own >= 0:
+            raise ValueError("set_wrap_up: seconds must not be negative")
+        self.at(now, "set_wrap_up")
+        self.k.agents[a].own_wrap = own
+
+    def remove_agent(self, agent, double now):
+        cdef Core* k = &self.k
+        cdef int32_t a, c
+        cdef int i
+        self.at(now, "remove_agent")
+        a = self.agent(agent, "remove_agent")
+        if k.agents[a].told != STATE_LOGGED_OUT:
+            raise IllegalMove(f"agent {agent}: {AgentState(k.agents[a].told).name} -> remove_agent")
+        while k.agents[a].serving:
+            self.drop_serving(k.agents[a].serving)
+        while k.agents[a].preferring:
+            forget_preference(k, k.agents[a].preferring)
+        for c in range(1, <int32_t>k.call_mask + 2):
+            for i in range(k.calls[c].n_declined):
+                if k.calls[c].declined[i] == a:
+                    k.calls[c].declined[i] = -1
+        k.agents[a].handle = 0
+        k.n_agents -= 1
+        self.settled()
+
+    def serve(self, agent, queue, double now, *, int rank=0, double from_s=0.0, int weight=1, bint reserve=False):
+        cdef Core* k = &self.k
+        cdef int32_t a = self.agent(agent, "serve"), q = self.queue(queue, "serve"), m
+        if not from_s >= 0 or weight < 1:
+            raise ValueError("serve: from_s must not be negative, weight be at least 1")
+        self.at(now, "serve")
+        m = serving_of(k, a, q)
+        if m == 0 and k.free_serving == 0:
+            raise CapacityReached(f"serve: no room for more than {k.max_serving} pairs of agent and queue")
+        if k.agents[a].free:
+            free_out(k, a)
+        if is_free(k, a):
+            try_agent(k, a)
+        if m == 0:
+            m = self.new_serving(a, q)
+        k.serving[m].rank, k.serving[m].from_s = rank, from_s
+        k.serving[m].weight, k.serving[m].reserve = weight, reserve
+        if from_s > 0 or reserve or k.queues[q].n_marks:
+            self.mark_waits(q)
+        retry_declined(k, q)
+        mark_dirty(k, q)
+        self.settled()
+
+    cdef int32_t new_serving(self, int32_t a, int32_t q):
+        cdef Core* k = &self.k
+        cdef int32_t m = k.free_serving, last = k.agents[a].serving
+        cdef Serving* s = &k.serving[m]
+        k.free_serving = s.next
+        memset(s, 0, sizeof(Serving))
+        k.last_serving += 1
+        s.agent, s.queue, s.order = a, q, k.last_serving
+        if last == 0:
+            k.agents[a].serving = m
+        else:
+            while k.serving[last].next:
+                last = k.serving[last].next
+            k.serving[last].next = m
+        s.q_next = k.queues[q].members
+        if s.q_next:
+            k.serving[s.q_next].q_prev = m
+        k.queues[q].members = m
+        line_tick(k, &k.queues[q])
+        k.queues[q].n_members += 1
+        k.queues[q].n_logged += k.agents[a].told != STATE_LOGGED_OUT
+        k.queues[q].n_working += works(k.agents[a].told)
+        return m
+
+    def cease(self, agent, queue, double now):
+        cdef Core* k = &self.k
+        cdef int32_t a = self.agent(agent, "cease"), q = self.queue(queue, "cease"), m
+        self.at(now, "cease")
+        m = serving_of(k, a, q)
+        if m == 0:
+            raise IllegalMove(f"agent {agent}: cease, but does not serve queue {queue}")
+        self.drop_serving(m)
+        self.mark_waits(q)
+        self.settled()
+
+    cdef void drop_serving(self, int32_t m):
+        cdef Core* k = &self.k
+        cdef Serving* s = &k.serving[m]
+        cdef int32_t a = s.agent, q = s.queue
+        cdef int32_t* link = &k.agents[a].serving
+        if k.agents[a].free:
+            free_out(k, a)
+        if k.agents[a].ring_call and k.calls[k.agents[a].ring_call].queue == q:
+            drop_offer(k, a, GONE_AGENT_LEFT)
+            if k.agents[a].next >= 0:
+                after_call(k, a)
+        while link[0] != m:
+            link = &k.serving[link[0]].next
+        link[0] = s.next
+        if s.q_next:
+            k.serving[s.q_next].q_prev = s.q_prev
+        if s.q_prev:
+            k.serving[s.q_prev].q_next = s.q_next
+        else:
+            k.queues[q].members = s.q_next
+        line_tick(k, &k.queues[q])
+        k.queues[q].n_members -= 1
+        k.queues[q].n_logged -= k.agents[a].told != STATE_LOGGED_OUT
+        k.queues[q].n_working -= works(k.agents[a].told)
+        k.queues[q].n_reserves -= s.reserve
+        s.next = k.free_serving
+        k.free_serving = m
+        settle(k, a)
+        if is_free(k, a):
+            try_agent(k, a)
+        retry_declined(k, q)
+        release_holds(k, a)
+        mark_dirty(k, q)
+
+    # --- agents ------------------------------------------------------------------------------------------------------
+
+    def log_in(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_LOG_IN, agent, 0, 0, 0, now), agent, "log_in")
+
+    def log_out(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_LOG_OUT, agent, 0, 0, 0, now), agent, "log_out")
+
+    def ready(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_READY, agent, 0, 0, 0, now), agent, "ready")
+
+    def not_ready(self, int64_t agent, double now, int reason=0, bint after_call=False):
+        self.done(agent_verb(&self.k, V_NOT_READY, agent, reason, after_call, 0, now), agent, "not_ready")
+
+    def extend_wrap_up(self, int64_t agent, double seconds, double now):
+        self.done(agent_verb(&self.k, V_EXTEND_WRAP_UP, agent, 0, 0, seconds, now), agent, "extend_wrap_up")
+
+    def end_wrap_up(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_END_WRAP_UP, agent, 0, 0, 0, now), agent, "end_wrap_up")
+
+    def phone_gone(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_PHONE_GONE, agent, 0, 0, 0, now), agent, "phone_gone")
+
+    def phone_back(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_PHONE_BACK, agent, 0, 0, 0, now), agent, "phone_back")
+
+    def outside_began(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_OUTSIDE_BEGAN, agent, 0, 0, 0, now), agent, "outside_began")
+
+    def outside_ended(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_OUTSIDE_ENDED, agent, 0, 0, 0, now), agent, "outside_ended")
+
+    # --- calls and offers --------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self, int64_t queue, double now, *, int needs=0, int relaxation=-1, arrival=None, double head_start_s=0.0,
+        double max_wait_s=INFINITY, int64_t preferred=0, double preferred_wait_s=0.0, double preferred_head_start_s=0.0,
+    ):
+        cdef Command v
+        cdef int64_t call
+        cdef int32_t q
+        v.a, v.now, v.needs, v.relaxation = queue, now, needs, relaxation
+        v.arrival = now if arrival is None else arrival
+        v.x, v.max_wait_s, v.b = head_start_s, max_wait_s, preferred
+        v.preferred_wait_s, v.preferred_head_s = preferred_wait_s, preferred_head_start_s
+        if needs or relaxation >= 0:
+            q = self.queue(queue, "enqueue")
+            if not 0 <= needs < self.k.n_needs:
+                raise UnknownHandle(f"enqueue: no needs {needs}")
+            self.ladder(needs, self.k.queues[q].needs, self.k.queues[q].relaxation if relaxation < 0 else relaxation)
+        call = enqueue_verb(&self.k, &v)
+        if call <= NO_CALL or ACD_IS_CHECKED:
+            self.done(call, preferred if call == NO_AGENT_SUCH else queue, "enqueue")
+        return call
+
+    def raise_head_start(self, int64_t call, double head_start_s, double now):
+        self.done(call_verb(&self.k, V_RAISE_HEAD_START, call, head_start_s, now), call, "raise_head_start")
+
+    def abandon(self, int64_t call, double now):
+        self.done(call_verb(&self.k, V_ABANDON, call, 0, now), call, "abandon")
+
+    def overflow(self, int64_t call, double now):
+        self.done(call_verb(&self.k, V_OVERFLOW, call, 0, now), call, "overflow")
+
+    def call_back(self, int64_t call, double now):
+        self.done(call_verb(&self.k, V_CALL_BACK, call, 0, now), call, "call_back")
+
+    def withdraw(self, int64_t call, double now):
+        self.done(call_verb(&self.k, V_WITHDRAW, call, 0, now), call, "withdraw")
+
+    def fail(self, int64_t call, double now):
+        self.done(call_verb(&self.k, V_FAIL, call, 0, now), call, "fail")
+
+    def release(self, int64_t call, double now):
+        self.done(call_verb(&self.k, V_RELEASE, call, 0, now), call, "release")
+
+    def dispatch(self, int64_t call, int64_t agent, double now):
+        cdef int verdict = dispatch_verb(&self.k, call, agent, now)
+        self.done(verdict, agent if verdict == NO_AGENT_SUCH else call, "dispatch")
+        return self.k.agents[agent_ix(&self.k, agent)].offer
+
+    def accept(self, int64_t offer, double now):
+        self.done(offer_verb(&self.k, V_ACCEPT, offer, now), offer, "accept")
+
+    def refuse(self, int64_t offer, double now):
+        self.done(offer_verb(&self.k, V_REFUSE, offer, now), offer, "refuse")
+
+    def no_answer(self, int64_t offer, double now):
+        self.done(offer_verb(&self.k, V_NO_ANSWER, offer, now), offer, "no_answer")
+
+    def busy(self, int64_t offer, double now):
+        self.done(offer_verb(&self.k, V_BUSY, offer, now), offer, "busy")
+
+    def unreachable(self, int64_t offer, double now):
+        self.done(offer_verb(&self.k, V_UNREACHABLE, offer, now), offer, "unreachable")
+
+    def take_back(self, int64_t offer, double now):
+        self.done(offer_verb(&self.k, V_TAKE_BACK, offer, now), offer, "take_back")
+
+    # --- clock and outputs -------------------------------------------------------------------------------------------
+
+    def advance(self, double now):
+        self.done(run_until(&self.k, now), None, "advance")
+
+    def deadline(self):
+        return self.k.timers[1].at if self.k.n_timers else INFINITY
+
+    def drain(self):
+        cdef int64_t i
+        cdef Event* e
+        cdef list out = []
+        for i in range(self.k.n_events):
+            e = &self.k.events[i]
+            out.append((e.kind, e.at, e.call, e.agent, e.number, e.value))
+        self.k.n_events = 0
+        return out
+
+    def feed(self, commands):
+        cdef Core* k = &self.k
+        rows = np.ascontiguousarray(commands, dtype=COMMAND)
+        cdef int64_t n = len(rows), i = 0
+        if n == 0:
+            return 0
+        coming = rows[rows["verb"] == V_ENQUEUE]
+        for queue, needs, relaxation in set(zip(coming["a"].tolist(), coming["needs"].tolist(), coming["relaxation"].tolist())):
+            q = queue_ix(k, queue)
+            if q and 0 <= needs < k.n_needs:
+                self.ladder(needs, k.queues[<int32_t>q].needs, k.queues[<int32_t>q].relaxation if relaxation < 0 else relaxation)
+        cdef const uint8_t[::1] raw = rows.view(np.uint8)
+        cdef Command* v = <Command*>&raw[0]
+        with nogil:
+            while i < n and play(k, v + i) > NO_CALL:
+                i += 1
+        return i
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def position(self, call):
+        cdef int32_t c = self.call(call, "position")
+        return place_of(&self.k, c) if self.k.calls[c].bucket else 0
+
+    def estimate(self, call, double now):
+        cdef double median = 0, p80 = 0
+        cdef int32_t c
+        self.at(now, "estimate")
+        c = self.call(call, "estimate")
+        if self.k.calls[c].bucket:
+            estimate_at(&self.k.queues[self.k.calls[c].queue], place_of(&self.k, c), &median, &p80)
+        return median, p80
+
+    def call_state(self, call):
+        return self.k.calls[self.call(call, "call_state")].state
+
+    def agent_state(self, agent):
+        cdef Agent* a = &self.k.agents[self.agent(agent, "agent_state")]
+        return a.told, a.told_reason, a.since
+
+    def offer_of(self, agent):
+        return self.k.agents[self.agent(agent, "offer_of")].offer
+
+    def call_of(self, agent):
+        cdef Agent* a = &self.k.agents[self.agent(agent, "call_of")]
+        return self.k.calls[a.call + a.ring_call].handle
+
+    def agents_of(self, call):
+        cdef Core* k = &self.k
+        cdef int32_t c = self.call(call, "agents_of"), a = k.calls[c].ringing
+        if k.calls[c].agent:
+            return [k.agents[k.calls[c].agent].handle]
+        ringing = []
+        while a:
+            ringing.append(k.agents[a].handle)
+            a = k.agents[a].ring_next
+        return ringing
+
+    def why_call(self, call, double now):
+        cdef Core* k = &self.k
+        cdef int32_t c, m, b
+        self.at(now, "why_call")
+        c = self.call(call, "why_call")
+        cdef Call* it = &k.calls[c]
+        agents = []
+        m = k.queues[it.queue].members
+        while m:
+            agents.append((k.agents[k.serving[m].agent].handle, Verdict(verdict(k, c, k.serving[m].agent)),
+                           self.why_detail(c, m)))
+            m = k.serving[m].q_next
+        agents.sort(key=lambda row: (row[1] != Verdict.OK, row[0]))
+        return {
+            "state": CallState(it.state), "queue": k.queues[it.queue].handle, "position": self.position(call),
+            "key": -INFINITY if it.head == INFINITY else it.arrival - it.head, "head_start_s": it.head, "step": it.step,
+            "waited_s": k.now - it.enqueued, "expires": it.expires,
+            "held_until": it.hold_until if it.held else None,
+            "declined": [k.agents[it.declined[i]].handle for i in range(it.n_declined) if it.declined[i] > 0],
+            "needs": [dict(term) for term in self.terms_of[needs_now(k, c)]],
+            "before": self.calls_before(c), "agents": agents,
+        }
+
+    cdef object why_detail(self, int32_t c, int32_t m):
+        """Beside the verdict: the moment it ends, as far as time alone ends it; else None."""
+        cdef Agent* agent = &self.k.agents[self.k.serving[m].agent]
+        cdef int why = verdict(&self.k, c, self.k.serving[m].agent)
+        if why == 4:
+            return agent.ring_until
+        if why == 6:
+            return agent.wrap_until
+        if why == 3:
+            return agent.pause_until if agent.paused else None
+        if why == 8:
+            return self.k.calls[c].enqueued + self.k.serving[m].from_s
+        if why == 10:
+            return self.k.calls[c].hold_until
+        return None
+
+    cdef list calls_before(self, int32_t c):
+        """Calls of queues served by this call's agents that come before it in the global order, first first."""
+        cdef Core* k = &self.k
+        cdef int32_t m, n, b, d
+        if k.calls[c].bucket == 0:
+            return []
+        queues, found = set(), []
+        m = k.queues[k.calls[c].queue].members
+        while m:
+            n = k.agents[k.serving[m].agent].serving
+            while n:
+                queues.add(k.serving[n].queue)
+                n = k.serving[n].next
+            m = k.serving[m].q_next
+        for q in queues | {k.calls[c].queue}:
+            b = k.first_bucket[<int32_t>q]
+            while b:
+                d = k.buckets[b].first
+                n = 0
+                while d and before(k.call_nodes, d, c) and n < 100:
+                    found.append((k.call_nodes[d].tier, k.call_nodes[d].key, k.calls[d].handle, k.queues[<int32_t>q].handle))
+                    d = tree_next(k.call_nodes, d)
+                    n += 1
+                b = k.buckets[b].next
+        return [(call, queue) for _, _, call, queue in sorted(found)[:100]]
+
+    def why_agent(self, agent, double now):
+        cdef Core* k = &self.k
+        cdef int32_t a, m, c
+        self.at(now, "why_agent")
+        a = self.agent(agent, "why_agent")
+        queues = []
+        m = k.agents[a].serving
+        while m:
+            c = first_of_queue(k, k.serving[m].queue)
+            queues.append((k.queues[k.serving[m].queue].handle, k.calls[c].handle,
+                           Verdict(verdict(k, c, a)) if c else None))
+            m = k.serving[m].next
+        state, reason, since = self.agent_state(agent)
+        c = best_call(k, a)
+        return {
+            "state": AgentState(state), "reason": reason, "since": since, "call": self.call_of(agent),
+            "next": k.calls[c].handle, "queues": queues,
+        }
+
+    def snapshot(self, what, double now):
+        cdef Core* k = &self.k
+        cdef int64_t n
+        self.at(now, "snapshot")
+        rooms = {"queues": k.n_queues, "agents": k.n_agents, "calls": k.n_calls, "needs": k.n_needs,
+                 "serving": int(k.last_serving) if k.last_serving < <uint64_t>k.max_serving else k.max_serving}
+        rows = np.zeros(rooms[what] + 1, dtype=DTYPES[what])
+        cdef uint8_t[::1] raw = rows.view(np.uint8)
+        if what == "queues":
+            n = fill_queues(k, <QueueRow*>&raw[0])
+        elif what == "agents":
+            n = fill_agents(k, <AgentRow*>&raw[0])
+        elif what == "calls":
+            n = fill_calls(k, <CallRow*>&raw[0])
+        elif what == "needs":
+            n = fill_needs(k, <NeedsRow*>&raw[0])
+        else:
+            n = fill_serving(k, <ServingRow*>&raw[0])
+        return rows[:n]
+
+
+AGENT_VERBS = frozenset(
+    "log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began outside_ended".split()
+)
