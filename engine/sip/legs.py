@@ -1,4 +1,4 @@
-"""The two kinds of legs: pjsua2's callbacks of a call -> events. Counterpart: endpoint.py, which holds and commands them.
+"""The two kinds of legs: pjsua2's callbacks of a call -> events. Counterpart: endpoint.py, which holds the legs.
 
 A callback posts and returns. What it wants to know it asks of getInfo(), which takes 4 microseconds.
 """

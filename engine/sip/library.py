@@ -1,7 +1,7 @@
 """PJSIP as this switch runs it: our settings in PJSIP's terms, and the refusal to start where they cannot hold.
 
 Counterpart: endpoint.py, which runs what this file sets up. Everything wrong is found before the first call, and all of
-it in one SipError. What PJSIP was compiled with stands in build.json, which the recipe in pjsip/ puts beside the binding.
+it in one SipError. What PJSIP was compiled with stands in build.json, which the recipe in pjsip/ puts by the binding.
 """
 
 import ctypes

@@ -1,3 +1,5 @@
+import contextlib
+import itertools
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ def ear(running: Ear) -> Iterator[Ear]:
     yield running
     running.on_post = lambda call, event: None
     assert running.endpoint.n_legs() == 0
-    running.until(lambda: running.endpoint.n_closing() <= running.n_lingering)
+    running.until(lambda: running.endpoint.n_closing() == 0)
 
 
 @pytest.fixture
@@ -40,17 +42,13 @@ def sipp(tmp_path: Path) -> Iterator[Callable[..., Sipp]]:
         each.stop()
 
 
-_next_port = 18100
+_ports = itertools.cycle(range(18100, 18390, 8))  # SIPp binds media ports up to 5 above its own
 
 
 def free_port() -> int:
-    """One of this suite's own; SIPp takes RTP ports above it as well."""
-    global _next_port
-    while True:
-        _next_port = 18100 + (_next_port + 4 - 18100) % 96
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", _next_port))
-                return _next_port
-            except OSError:
-                continue
+    """One of this suite's own."""
+    for port in _ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable")

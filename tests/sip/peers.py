@@ -26,20 +26,21 @@ a={direction}
 """
 
 
-def invite(body: str | None = None, to: str = "100", extra: str = "", within: bool = False) -> str:
+def invite(body: str | None = None, cseq: int = 1) -> str:
+    """An INVITE to 100; from the second on within the dialog."""
     body = sdp() if body is None else body
-    target = "[next_url]" if within else f"sip:{to}@[remote_ip]:[remote_port]"
-    peer = "[peer_tag_param]" if within else ""
+    target = "[next_url]" if cseq > 1 else "sip:100@[remote_ip]:[remote_port]"
+    peer = "[peer_tag_param]" if cseq > 1 else ""
     return _send(
         f"""INVITE {target} SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
 From: "Grace Hopper" <sip:+15551234@[local_ip]:[local_port]>;tag=[call_number]
-To: <sip:{to}@[remote_ip]:[remote_port]>{peer}
+To: <sip:100@[remote_ip]:[remote_port]>{peer}
 Call-ID: [call_id]
-CSeq: {2 if within else 1} INVITE
+CSeq: {cseq} INVITE
 Contact: <sip:uac@[local_ip]:[local_port];transport=[transport]>
 Max-Forwards: 70
-{extra}Content-Type: application/sdp
+Content-Type: application/sdp
 Content-Length: [len]
 
 {body}""",
@@ -243,13 +244,12 @@ class Ear:
         self.heard: list[tuple[str, object]] = []
         self.on_post: Callable[[str, object], None] = lambda call, event: None
         self.n_calls = 0
-        self.n_lingering = 0  # INVITEs to nobody, which PJSIP keeps for Timer B
         self.endpoint = None
 
     def start(self, **changes: object):  # noqa: ANN201
         from engine.sip.endpoint import Endpoint
 
-        ports = {"udp_port": PORT, "tcp_port": PORT, "rtp_from": 18200, "rtp_to": 18999}
+        ports = {"udp_port": PORT, "tcp_port": PORT, "rtp_from": 18400, "rtp_to": 18999}
         sip = settings.Sip(**{"address": HOST, **ports, **changes})
         trunk = settings.Trunk("carrier", (settings.IPv4Network("127.0.0.1/32"),))
         self.endpoint = Endpoint(

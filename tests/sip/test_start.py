@@ -14,7 +14,7 @@ def test_everything_wrong_is_said_at_once() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind((HOST, PORT))
         with pytest.raises(SipError) as caught:
-            ear.start(codecs=("PCMA", "G729"), rtp_from=18200, rtp_to=18301)
+            ear.start(codecs=("PCMA", "G729"), rtp_from=18400, rtp_to=18501)
     text = str(caught.value).splitlines()
     assert len(text) == 3
     assert f"sip.udp {HOST}:{PORT} cannot be opened: Address already in use" in text[2]

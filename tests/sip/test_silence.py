@@ -1,0 +1,34 @@
+"""Far sides that do not answer: everything ends by itself, and PJSIP's own timers get the time they need (32 s)."""
+
+import time
+
+from engine.callflow import events as e
+from engine.callflow.events import Refusal
+from tests.sip.peers import CALLER, got, invite, pause, reply
+
+TIMER_B_S = 32  # RFC 3261 section 17.1.1.2: 64 * T1; Timer H and the retransmissions of a 200 are as long
+
+
+def test_no_ack_no_response_and_100_alone(ear, sipp):
+    ear.on_post = lambda call, event: ear.endpoint.answer(event.leg) if isinstance(event, e.CallArrived) else None
+    deaf = sipp(invite(), got(100, True), got(200), pause(40000))
+    trying = sipp(got("INVITE"), reply(100), got("CANCEL"), reply(200), reply(487, to_invite=True), got("ACK"))
+    ear.until(trying.listening)
+    started = time.monotonic()
+    nobody = ear.endpoint.dial("a", 1, "sip:phone@127.0.0.1:18399", CALLER, {})
+    ear.endpoint.dial("b", 2, f"sip:phone@127.0.0.1:{trying.port}", CALLER, {})
+    ear.next(e.CalledRefused, 2)
+    assert 3.9 < time.monotonic() - started < 4.5, "settings.Sip.ringing_within_s"
+    for call, offer in (("a", 1), ("b", 2)):
+        assert (call, e.CalledRefused(offer, Refusal.UNREACHABLE, 408)) in ear.heard
+        assert ear.story(call) == ["CalledRefused", "LegEnded"]
+    ear.endpoint.hang_up(nobody)
+    ear.until(trying.done)
+    assert trying.passed()
+    assert ear.endpoint.n_closing() == 2, "the INVITE to nobody, and the call without ACK"
+
+    gone = ear.next(e.CallerGone, within_s=2 * TIMER_B_S)
+    assert gone.status == 408 and time.monotonic() - started > TIMER_B_S - 2
+    assert ear.story("c1") == ["CallArrived", "LegMedia", "CallerAnswered", "CallerGone", "LegEnded"]
+    ear.until(lambda: ear.endpoint.n_closing() == 0, within_s=5)
+    assert "BYE sip:" in deaf.sent_and_received(), "RFC 3261 section 13.3.1.4"
