@@ -1,7 +1,7 @@
 # Every target first makes sure that what it needs is there (./bootstrap); `make help` lists them.
 PY := .venv/bin/python
 PJSIP = $(shell $(PY) -c 'import json, sys; print(json.load(open(sys.prefix + "/agner-pjsip.json"))["include_dir"])')
-C_PARTS = $(wildcard engine/*/*.c)
+C_PARTS = $(wildcard engine/*/*.c benchmarks/*/*.c)
 LINTED = $(wildcard engine cli tests benchmarks prompts pjsip setup.py)
 ARGS ?=
 
@@ -64,7 +64,7 @@ prompts:  ## speak the prompts and the music on hold anew (needs the Debian pack
 	@$(PY) -m prompts.make $(ARGS)
 
 clean:  ## remove what was compiled in this checkout
-	rm -rf build *.egg-info acd_core.c acd_core.*.so engine/*/*.so engine/media/ports.c
+	rm -rf build *.egg-info acd_core.*.so engine/*/*.so benchmarks/*/*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/stamps/parts
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

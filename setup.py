@@ -1,7 +1,8 @@
 """Builds the compiled parts: acd_core always, the native parts of engine/ against the PJSIP that pjsip/build.py made.
 
-Name, version and dependencies are in pyproject.toml. Where the environment holds no PJSIP (no agner-pjsip.json) the native
-parts are left out with a warning, so that the call machine and the ACD core can be built and tested by themselves.
+Name, version and dependencies are in pyproject.toml. A part is one .pyx and the C files beside it; what Cython
+generates goes to build/. Where the environment holds no PJSIP (no agner-pjsip.json) the parts that need it are left out
+with a warning, so that the call machine and the ACD core can be built and tested by themselves.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import sys
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -17,31 +19,50 @@ os.chdir(Path(__file__).resolve().parent)
 
 WARNINGS = ["-Wall", "-Wextra"]
 # Code that Cython generates casts method signatures and leaves helpers unused, by design.
-CYTHON_QUIET = ["-Wno-unused-function", "-Wno-unused-parameter", "-Wno-cast-function-type", "-Wno-missing-field-initializers"]
+CYTHON_QUIET = [
+    f"-Wno-{noise}"
+    for noise in ("unused-function", "unused-parameter", "cast-function-type", "missing-field-initializers")
+]
 
 
-def native_parts() -> list[Extension]:
+def part(module: str, *c_files: str, compile_args: list[str], **more: Any) -> Extension:
+    """The extension `module` from its .pyx and the C files that match; rebuilt when a header beside them changes."""
+    pyx = Path(module.replace(".", "/") + ".pyx")
+    folder = pyx.parent
+    return Extension(
+        module,
+        [str(pyx), *sorted(name for pattern in c_files for name in glob(str(folder / pattern)))],
+        depends=[*glob(str(folder / "*.h")), *glob("acd/*.pxi"), *more.pop("depends", [])],
+        include_dirs=[str(folder)],
+        extra_compile_args=[*WARNINGS, *CYTHON_QUIET, *compile_args],
+        **more,
+    )
+
+
+def on_pjsip(module: str, *c_files: str) -> list[Extension]:
     record = Path(sys.prefix) / "agner-pjsip.json"
-    sources = [*glob("engine/media/*.pyx"), *sorted(glob("engine/media/*_port.c"))]
-    if not any(source.endswith(".pyx") for source in sources):
-        return []
     if not record.exists():
-        print("setup.py: no PJSIP in this environment, so no engine/media ports; `make setup` builds both", file=sys.stderr)
+        print(f"setup.py: no PJSIP in this environment, so no {module}; `make setup` builds both", file=sys.stderr)
         return []
     pjsip = json.loads(record.read_text())
     return [
-        Extension(
-            "engine.media.ports",
-            sources,
-            depends=[*glob("engine/media/*.h"), str(record)],
-            include_dirs=["engine/media"],
+        part(
+            module,
+            *c_files,
+            compile_args=["-O2", "-isystem", pjsip["include_dir"], *pjsip["compile_args"]],
+            depends=[str(record)],
             library_dirs=[pjsip["library_dir"]],
             runtime_library_dirs=[pjsip["library_dir"]],
             libraries=pjsip["libraries"],
-            extra_compile_args=["-O2", *WARNINGS, *CYTHON_QUIET, "-isystem", pjsip["include_dir"], *pjsip["compile_args"]],
         )
     ]
 
 
-core = [Extension("acd_core", glob("acd_core.pyx"), extra_compile_args=["-O3", *WARNINGS, *CYTHON_QUIET])] if glob("acd_core.pyx") else []
-setup(ext_modules=cythonize([*core, *native_parts()], language_level=3, nthreads=os.cpu_count() or 1))
+parts = [
+    part("acd_core", compile_args=["-O3"]),
+    part("benchmarks.generator.source", "rtp_*.c", "stamp.c", compile_args=["-O2"]),
+    *on_pjsip("engine.media.ports", "*_port.c"),
+]
+# bootstrap compiles the parts in place by build_ext, and then installs the project itself with AGNER_PARTS=none.
+wanted = [] if os.environ.get("AGNER_PARTS") == "none" else [one for one in parts if Path(one.sources[0]).exists()]
+setup(ext_modules=cythonize(wanted, build_dir="build/cython", language_level=3, nthreads=os.cpu_count(), quiet=True))

@@ -2,16 +2,18 @@
 
     python3 pjsip/build.py .venv/bin/python
 
-makes sure that the named Python can `import pjsua2` and that setup.py finds the headers and libraries. What it built is
-kept in ${XDG_CACHE_HOME:-~/.cache}/agner/pjsip/<version>-<key>/ as include/, lib/, python/ and build.json; the key covers
-everything the result depends on: config_site.h, patches/, this recipe, the Python, the operating system, the tarball the
-user named. A build happens in a scratch folder beside it and arrives by one rename, so it may be interrupted anywhere.
-The virtual environment gets two small files: agner-pjsip.pth (where pjsua2 is) and agner-pjsip.json (a copy of build.json).
+makes sure that the named Python can `import pjsua2` and that setup.py finds the headers and libraries. What it built
+is kept in ${XDG_CACHE_HOME:-~/.cache}/agner/pjsip/<version>-<key>/ as include/, lib/, python/ and build.json; the key
+covers what the result depends on: config_site.h, patches/, the options below, the Python, the operating system, the
+tarball the user named. A build happens in a scratch folder beside it and arrives by one rename, so it may be
+interrupted anywhere. The virtual environment gets two small files: agner-pjsip.pth (where pjsua2 is) and
+agner-pjsip.json (a copy of build.json, for setup.py and the daemon).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -25,11 +27,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sources import SourceError, obtain
 
 HERE = Path(__file__).resolve().parent
+RECIPE = "1"  # raised when the steps below change, so that everybody builds anew
 OPTIMISE = "-O2 -g1 -fPIC -DNDEBUG"
 # The binding is one C++ file of 6 MB: -O2 doubles its three quarters of the build for nothing a call would notice.
 OPTIMISE_BINDING = "-O1 -g0 -fPIC -DNDEBUG"
@@ -96,10 +101,8 @@ class Stages:
 
     def stop(self) -> None:
         for process in list(self.running):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
 
 
 def cache_root() -> Path:
@@ -108,8 +111,8 @@ def cache_root() -> Path:
 
 def recipe_key(python: dict[str, str]) -> str:
     """Sixteen hex digits over everything the built result depends on, apart from the version it happens to find."""
-    digest = hashlib.sha256()
-    for path in [HERE / "build.py", HERE / "config_site.h", *sorted((HERE / "patches").glob("*.patch"))]:
+    digest = hashlib.sha256(" ".join((RECIPE, OPTIMISE, OPTIMISE_BINDING, *CONFIGURE)).encode())
+    for path in [HERE / "config_site.h", *sorted((HERE / "patches").glob("*.patch"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     system = platform.freedesktop_os_release()
     digest.update(f"{python['tag']} {system['ID']} {system.get('VERSION_ID')} {cache_root()}".encode())
@@ -146,7 +149,7 @@ def build(key: str, python: dict[str, str], python_exe: str, scratch: Path, stag
     stage = Path(f"{scratch}/stage{home}")
     for archive in stage.glob("lib/*.a"):
         archive.unlink()
-    record = describe(home, stage, tree, python) | {
+    record = describe(home, stage) | {
         "version": source.version, "origin": source.origin, "source_sha256": source.sha256, "patches": patches,
         "python": python["tag"],
     }
@@ -173,11 +176,11 @@ def apply_patches(tree: Path) -> list[str]:
     return applied
 
 
-def at_once(jobs: list, stages: Stages) -> None:
+def at_once(jobs: list[Callable[[], object]], stages: Stages) -> None:
     """Runs the jobs side by side; the first failure stops the others."""
     errors: list[BaseException] = []
 
-    def guarded(job) -> None:
+    def guarded(job: Callable[[], object]) -> None:
         try:
             job()
         except BaseException as error:
@@ -207,7 +210,7 @@ def compile_binding(tree: Path, python: dict[str, str], stages: Stages) -> None:
     stages.run("compile the Python binding", [*compiler, "pjsua2_wrap.cpp", "-o", "pjsua2_wrap.o"], swig)
 
 
-def link_binding(tree: Path, stage: Path, record: dict, stages: Stages) -> None:
+def link_binding(tree: Path, stage: Path, record: dict[str, Any], stages: Stages) -> None:
     swig, out = tree / "pjsip-apps/src/swig/python", stage / "python"
     out.mkdir()
     libraries = [f"-l{name}" for name in record["libraries"]]
@@ -217,12 +220,11 @@ def link_binding(tree: Path, stage: Path, record: dict, stages: Stages) -> None:
     shutil.copy(swig / "pjsua2.py", out)
 
 
-def describe(home: Path, stage: Path, tree: Path, python: dict[str, str]) -> dict:
+def describe(home: Path, stage: Path) -> dict[str, Any]:
     """What a user of the build needs: setup.py compiles and links by it, the daemon reads the compiled limits."""
-    answer = subprocess.run(
-        ["pkg-config", "--cflags-only-other", "--libs-only-l", "libpjproject"], check=True, capture_output=True, text=True,
-        env={**os.environ, "PKG_CONFIG_PATH": f"{stage}/lib/pkgconfig"},
-    ).stdout.split()
+    command = ["pkg-config", "--cflags-only-other", "--libs-only-l", "libpjproject"]
+    environment = {**os.environ, "PKG_CONFIG_PATH": f"{stage}/lib/pkgconfig"}
+    answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split()
     limits = re.findall(r"^#define\s+(\w+)\s+(\d+)\b", (HERE / "config_site.h").read_text(), re.M)
     return {
         "prefix": str(home),
@@ -259,7 +261,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("python", help="the Python to build for, e.g. .venv/bin/python")
     python_exe = os.path.abspath(parser.parse_args().python)
-    python = json.loads(subprocess.run([python_exe, "-c", PYTHON_FACTS], check=True, capture_output=True, text=True).stdout)
+    python = json.loads(subprocess.check_output([python_exe, "-c", PYTHON_FACTS], text=True))
 
     key, root = recipe_key(python), cache_root()
     home = find_built(key)
@@ -273,7 +275,6 @@ def main() -> int:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             home = find_built(key) or build_in_scratch(key, python, python_exe)
     link_environment(home, python)
-    say(f"ready: {home}")
     return 0
 
 

@@ -2,9 +2,9 @@
 
 1. A tarball the user names in AGNER_PJSIP_TARBALL. The user vouches for it; its SHA-256 is recorded. Named and unusable
    is an error: nothing else is tried.
-2. Debian's own archive: the component `Xpjproject` of sid's source package `asterisk`, from the mirror this machine's apt
-   already uses. Debian's keyring vouches for the index, the index for the file. apt-get works in a private folder, so the
-   machine's own sources and lists stay as they are.
+2. Debian's own archive: the component `Xpjproject` of sid's source package `asterisk`, from the mirror this machine's
+   apt already uses. Debian's keyring vouches for the index, the index for the file. apt-get works in a private folder,
+   so the machine's own sources and lists stay as they are.
 3. Upstream's release tarball at a pinned SHA-256.
 """
 
@@ -13,13 +13,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shlex
 import subprocess
 import tarfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 OLDEST = (2, 15)
 UPSTREAM_URL = "https://github.com/pjsip/pjproject/archive/refs/tags/2.17.tar.gz"
@@ -156,9 +155,7 @@ def _unpack(tarball: Path, origin: str, work: Path) -> Source:
     target.mkdir()
     try:
         with tarfile.open(tarball) as archive:
-            archive.extractall(target, filter="data") if hasattr(tarfile, "data_filter") else archive.extractall(
-                target, members=_inside(archive)
-            )
+            archive.extractall(target, members=_inside(archive))
     except tarfile.TarError as error:
         raise SourceError(f"{tarball.name} does not unpack: {error}") from error
     tree = next((path.parent for path in sorted(target.glob("*/version.mak"))), None)
@@ -171,9 +168,10 @@ def _unpack(tarball: Path, origin: str, work: Path) -> Source:
 
 
 def _inside(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Members that stay inside the target, for a Python whose tarfile has no data filter (Debian 12's 3.11.2)."""
+    """Plain files and folders that stay inside the target; Debian 12's Python has no tarfile data filter yet."""
     for member in archive:
-        if (member.isfile() or member.isdir()) and not member.name.startswith("/") and ".." not in member.name.split("/"):
+        path = PurePosixPath(member.name)
+        if (member.isfile() or member.isdir()) and not path.is_absolute() and ".." not in path.parts:
             yield member
 
 
@@ -189,8 +187,10 @@ def _sha256(path: Path) -> str:
 
 
 def _run(command: list[str], *, timeout_s: float) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env={**os.environ, "LC_ALL": "C"})
+    plain = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=plain)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "Err"))] or done.stderr.splitlines()
-        raise SourceError(f"{shlex.join(command[:1])} said: {' / '.join(lines[-3:])}")
+        lines = done.stderr.splitlines()
+        errors = [line for line in lines if line.startswith(("E:", "Err"))] or lines
+        raise SourceError(f"{Path(command[0]).name} said: {' / '.join(errors[-3:])}")
     return done.stdout
