@@ -144,7 +144,7 @@ class Queue(Step):
     language: str = "zh"
 
     def describe(self) -> str:
-        parts = [f"queue {self.queue}", needs_text(self.needs)]
+        parts = [f"queue {self.queue}"] + ([needs_text(self.needs)] if self.needs else [])
         if self.head_start_s == float("inf"):
             parts.append("strict priority")
         elif self.head_start_s:

@@ -8,7 +8,7 @@ Counterparts: engine/callflow/plan.py, which has the types and walks; steps.py, 
 proves that every call comes to an end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
@@ -41,7 +41,7 @@ def read_plans(folder: Path, staff: Staff, sounds: Sounds, report: Report) -> Pl
         top.close()
     if tops and not numbers:
         tops[0].value.complain("no number leads to a plan, so no call could be taken")
-    numbered, entries = _link(drafts)
+    numbered, entries = _link(drafts, names.left)
     if not names.holes:
         paths.check(numbered, entries, set(numbers.values()), names.led_to, {key.text(): key for key, _ in plans})
     return PlanBook(tuple(draft.step for draft in numbered if draft.step), entries, numbers, timezone)
@@ -141,11 +141,14 @@ def _hours(key: Value, value: Value) -> Hours:
 # ---- from drafts to steps
 
 
-def _link(drafts: Mapping[str, list[Draft]]) -> tuple[list[Draft], dict[str, int]]:
+def _link(drafts: Mapping[str, list[Draft]], left: Collection[str]) -> tuple[list[Draft], dict[str, int]]:
     """Number the steps as they are written, then draw their ways. Gives all drafts, and where each plan begins."""
     numbered: list[Draft] = []
     for plan in drafts.values():
         _number(plan, numbered)
+    for draft in numbered:
+        if draft.queue in left:
+            draft.possible |= {"no_agents"}
     entries = {name: _entry(name, drafts) for name in drafts}
     for plan in drafts.values():
         _draw(plan, None, entries)

@@ -37,7 +37,10 @@ _RING_FOR_S = 30.0
 
 @dataclass(slots=True)
 class Names:
-    """What a step may name. `led_to` and `holes` are found out while the steps are read."""
+    """What a step may name. The sets and the holes are found out while the steps are read.
+
+    `left` are the queues given up when nobody is logged in: a queue does so for all steps or for none.
+    """
 
     staff: Staff
     sounds: Sounds
@@ -45,6 +48,7 @@ class Names:
     hours: Mapping[str, Hours]
     plans: frozenset[str]
     led_to: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
     holes: list[Value] = field(default_factory=list)
 
 
@@ -56,6 +60,7 @@ class Draft:
     make: Callable[[Mapping[str, int]], Step]
     ways: Mapping[str, list["Draft"]]
     possible: frozenset[str]  # the results that can come about with this configuration
+    queue: str = ""
     goes_to: str | None = None  # not a step of its own: the walk goes on in this plan
     index: int = -1
     step: Step | None = None
@@ -116,7 +121,7 @@ def _read_step(value: Value, names: Names, language: str) -> Draft:
 
 def _hole(value: Value, names: Names) -> Draft:
     names.holes.append(value)
-    return Draft(value, lambda ways: HangUp(value.place, ways), {}, frozenset(), HOLE)
+    return Draft(value, lambda ways: HangUp(value.place, ways), {}, frozenset(), goes_to=HOLE)
 
 
 # ---- the steps, one function each
@@ -185,7 +190,9 @@ def _queue(step: Section, names: Names, language: str) -> Draft:
     possible = {result for result, branch in branches.items() if branch is not None}
     possible |= {"timeout"} if max_wait_s is not None else set()
     possible |= {"full"} if configured is None or configured.max_length is not None else set()
-    leave, timeout = branches["no_agents"] is not None, branches["timeout"] or []
+    if branches["no_agents"] is not None:
+        names.left.add(queue)
+    timeout = branches["timeout"] or []
     ways = {
         "timeout": timeout,
         "full": timeout if branches["full"] is None else branches["full"],
@@ -194,10 +201,21 @@ def _queue(step: Section, names: Names, language: str) -> Draft:
     return Draft(
         step.value,
         lambda drawn: Queue(
-            place, drawn, queue, needs, head_start_s, max_wait_s, relax, leave, music, announce, spoken
+            place,
+            drawn,
+            queue,
+            needs,
+            head_start_s,
+            max_wait_s,
+            relax,
+            leave_without_agents=queue in names.left,
+            music=music,
+            announce=announce,
+            language=spoken,
         ),
         ways,
         frozenset(possible),
+        queue,
     )
 
 
@@ -257,7 +275,7 @@ def _plan(step: Section, names: Names, language: str) -> Draft:
     if name not in names.plans:
         return _hole(value, names)
     names.led_to.add(name)
-    return Draft(step.value, lambda ways: HangUp(step.value.place, ways), {}, frozenset(), name)
+    return Draft(step.value, lambda ways: HangUp(step.value.place, ways), {}, frozenset(), goes_to=name)
 
 
 _READERS: Mapping[str, Callable[[Section, Names, str], Draft]] = {

@@ -51,7 +51,8 @@ def test_a_missing_branch_follows_timeout_or_goes_on_behind_the_step(shipped: Co
     steps = shipped.book.steps
     vip, plain = [step for step in steps if isinstance(step, plan.Queue) and step.queue == "sales"][:2]
     assert vip.ways["full"] == vip.ways["timeout"] == shipped.book.entries["all-busy"]
-    assert steps[vip.ways["no_agents"]] is plain and not vip.leave_without_agents and plain.leave_without_agents
+    assert plain.ways["no_agents"] == shipped.book.entries["all-busy"]
+    assert steps[vip.ways["no_agents"]] is plain and vip.leave_without_agents and plain.leave_without_agents
 
 
 def test_every_prompt_of_the_manifest_is_used(shipped: Configuration) -> None:

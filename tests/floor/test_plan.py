@@ -115,7 +115,7 @@ def test_steps_describe_themselves_for_traces() -> None:
     step = Queue(HERE, {}, "sales", needs, 600.0, 90.0, (Relax(20.0, ((("english", 40),),), None),))
     told = f"queue sales, {needs_text(needs)}, head start 600 s, after 20 s english>=40, at most 90 s"
     assert step.describe() == told
-    assert Queue(HERE, {}, "sales", head_start_s=float("inf")).describe() == "queue sales, no skill, strict priority"
+    assert Queue(HERE, {}, "sales", head_start_s=float("inf")).describe() == "queue sales, strict priority"
     assert BOOK.steps[4].describe() == "hang up (busy, 486 if not answered)"
 
 
