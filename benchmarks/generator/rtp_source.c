@@ -482,26 +482,27 @@ int rtp_start(struct rtp_source *source)
 
 void rtp_stop(struct rtp_source *source)
 {
-    if (!source->running)
-        return;
-    atomic_store(&source->stopping, 1);
-    pthread_join(source->thread, NULL);
-    source->running = 0;
+    if (source->running) {
+        atomic_store(&source->stopping, 1);
+        pthread_join(source->thread, NULL);
+        source->running = 0;
+    }
+    while (source->n_sockets) {
+        struct rtp_socket *s = &source->sockets[--source->n_sockets];
+        close(s->rtp);
+        close(s->rtcp);
+    }
+    if (source->timer >= 0)
+        close(source->timer);
+    source->timer = -1;
 }
 
 void rtp_destroy(struct rtp_source *source)
 {
     rtp_stop(source);
-    for (int s = 0; s < RTP_MAX_SOCKETS; s++) {
-        if (s < source->n_sockets) {
-            close(source->sockets[s].rtp);
-            close(source->sockets[s].rtcp);
-        }
+    for (int s = 0; s < RTP_MAX_SOCKETS; s++)
         for (int p = 0; p < N_PHASES; p++)
             free(source->sockets[s].phases[p].at);
-    }
-    if (source->timer >= 0)
-        close(source->timer);
     pthread_mutex_destroy(&source->lock);
     free(source->streams);
     free(source->commands);

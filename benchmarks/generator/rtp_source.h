@@ -65,7 +65,7 @@ struct rtp_source *rtp_create(uint32_t max_streams);
 /* Binds `port` for RTP and the next one for RTCP. Returns the socket's index or -errno. Only before rtp_start(). */
 int rtp_add_socket(struct rtp_source *source, struct in_addr address, uint16_t port, int side);
 int rtp_start(struct rtp_source *source); /* 0 or -errno */
-void rtp_stop(struct rtp_source *source);
+void rtp_stop(struct rtp_source *source); /* for good: the ports are free, what was counted can still be read */
 void rtp_destroy(struct rtp_source *source);
 
 /* `remote_ssrc` not 0: the far end shares its port between streams, tell them apart by SSRC. Ours is always the id.

@@ -12,7 +12,8 @@ class RtpSource:
         """Bind `port` and the RTCP port above it; `side` 0 callers, 1 agents. Returns the socket's index."""
 
     def start(self) -> None: ...
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """For good: the ports are free again, the counts stay."""
     def open(self, id: int, socket: int, ip: str, port: int, law: int, remote_ssrc: int = 0) -> int:
         """Talk to ip:port from now on, as SSRC `id`, in payload type `law` (8 PCMA, 0 PCMU). Returns a slot.
 
