@@ -41,4 +41,5 @@ def load(folder: Path | str) -> Configuration:
     book = read_plans(folder / "plans", staff, sounds, report)
     if report.found:
         raise Complaints(report.found)
+    assert staff is not None, "what cannot be read is complained of"
     return Configuration(settings, staff, book)

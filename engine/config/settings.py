@@ -179,13 +179,13 @@ def _storage(value: Value) -> str:
     return text
 
 
-def read_sounds(folder: Path, report: Report) -> Sounds:
-    """The prompts folder's manifest; each file it names must be there."""
+def read_sounds(folder: Path, report: Report) -> Sounds | None:
+    """The prompts folder's manifest; each file it names must be there. None if it cannot be read."""
     value = read_yaml(folder / "manifest.yaml", report, "no prompt is described")
     prompts: dict[str, frozenset[str]] = {}
     music: set[str] = set()
     if value is None:
-        return Sounds(prompts, frozenset())
+        return None
     with value.section() as top:
         for key, item in listed.pairs() if (listed := top.need("prompts")) else ():
             prompts[scalars.name(key)] = _prompt(item, folder)

@@ -30,10 +30,11 @@ _MOST_SKILLS = 256
 _POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in a row)?", re.ASCII)
 
 
-def read_staff(path: Path, sounds: Sounds, report: Report) -> Staff:
+def read_staff(path: Path, sounds: Sounds | None, report: Report) -> Staff | None:
+    """None if the file cannot be read at all."""
     value = read_yaml(path, report, "no queue and no agent is described")
     if value is None:
-        return Staff((), {}, {})
+        return None
     with value.section() as top:
         skills = _skills(top.get("skills"))
         queues: dict[str, Queue] = {}
@@ -70,7 +71,7 @@ def _skills(value: Value | None) -> tuple[str, ...]:
     return tuple(skills)
 
 
-def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: Sounds) -> Queue:
+def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: Sounds | None) -> Queue:
     read: dict[str, Any] = {}
     with value.section() as queue:
         if item := queue.get("strategy"):

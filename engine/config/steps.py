@@ -7,7 +7,6 @@ Counterpart: plan.py, the types.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from engine.callflow.plan import (
     CAUSES,
@@ -23,67 +22,14 @@ from engine.callflow.plan import (
     Transfer,
     WithinHours,
 )
-from engine.callflow.staff import Staff
 from engine.config import scalars
+from engine.config.drafts import HOLE, Draft, Names
 from engine.config.needs import known, read_announce, read_music, read_needs, read_prompts
-from engine.config.settings import Sounds
 from engine.config.staff import check_held
 from engine.config.yaml_nodes import Section, Value, guess
 
-HOLE = "?"  # stands for a step that cannot be read; no plan can have this name
 _MOST_RELAXATIONS = 7  # the core's limit
 _RING_FOR_S = 30.0
-
-
-@dataclass(slots=True)
-class Names:
-    """What a step may name. The sets and the holes are found out while the steps are read.
-
-    `left` are the queues given up when nobody is logged in: a queue does so for all steps or for none.
-    """
-
-    staff: Staff
-    sounds: Sounds
-    lists: Mapping[str, NumberList]
-    hours: Mapping[str, Hours]
-    plans: frozenset[str]
-    led_to: set[str] = field(default_factory=set)
-    left: set[str] = field(default_factory=set)
-    holes: list[Value] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Draft:
-    """A step whose ways are not drawn yet. `ways` has the branch of each result, empty where the next step follows."""
-
-    value: Value
-    make: Callable[[Mapping[str, int]], Step]
-    ways: Mapping[str, list["Draft"]]
-    possible: frozenset[str]  # the results that can come about with this configuration
-    queue: str = ""
-    goes_to: str | None = None  # not a step of its own: the walk goes on in this plan
-    index: int = -1
-    step: Step | None = None
-
-    @property
-    def branches(self) -> dict[int, list["Draft"]]:
-        """Each branch once, even if several results share it."""
-        return {id(branch): branch for branch in self.ways.values() if branch}
-
-    def complain_of_no_end(self, results: list[str]) -> None:
-        words = {"done": "this step", "yes": "this when it holds", "no": "this when it does not hold"}
-        named = [words.get(result, f"`on {result.replace('_', ' ')}`") for result in results]
-        self.value.complain(f"nothing follows {', '.join(named)}: the call must go on, or end with `hang up`")
-
-    def why_last(self) -> str:
-        """Why no call comes to the next step."""
-        if self.goes_to is not None:
-            return f'the step before goes on in plan "{self.goes_to}"'
-        if isinstance(self.step, HangUp):
-            return "the step before ends the call"
-        if isinstance(self.step, Queue) and not self.possible:
-            return f'queue "{self.step.queue}" before it has no max wait and no max length'
-        return "all ways of the step before end elsewhere"
 
 
 def read_steps(value: Value, names: Names, language: str) -> list[Draft]:
@@ -96,27 +42,26 @@ def read_steps(value: Value, names: Names, language: str) -> list[Draft]:
 
 
 def _read_step(value: Value, names: Names, language: str) -> Draft:
-    verbs = [key for key in value.section() if key in _READERS] if value.is_mapping else [value.node.value]
-    if len(verbs) == 1 and verbs[0] in (_READERS if value.is_mapping else _BARE):
-        verb = verbs[0]
-        pairs = value.section().pairs if value.is_mapping else {verb: (value, value)}
-        step = Section(Value(value.node, value.file, value.report, f"step {verb!r}"), pairs)
-        with step:
-            return _READERS[verb](step, names, language)
+    pairs = value.section().pairs if value.is_mapping else {}
+    if value.is_scalar and value.node.value in _BARE:
+        pairs = {value.node.value: (value, value)}
+    verbs = [key for key in pairs if key in _READERS]
+    if len(verbs) != 1:
+        value.complain(_no_step(value, list(pairs), verbs))
+        return _hole(value, names)
+    with Section(Value(value.node, value.file, value.report, f"step {verbs[0]!r}"), pairs) as step:
+        return _READERS[verbs[0]](step, names, language)
+
+
+def _no_step(value: Value, keys: list[str], verbs: list[str]) -> str:
+    if verbs:
+        return f"two steps in one, {' and '.join(verbs)}: give each its own dash"
     if value.is_list:
-        value.complain("a step is a word or a mapping, not a list")
-    elif not value.is_mapping:
-        word = value.text()
-        known_word = word in _READERS
-        value.complain(
-            f"step {word!r} needs a value" if known_word else f"no step is called {word!r}{guess(word, _READERS)}"
-        )
-    elif verbs:
-        value.complain(f"two steps in one, {' and '.join(verbs)}: give each its own dash")
-    else:
-        word = next(iter(value.section()), "")
-        value.complain(f"no step is called {word!r}{guess(word, _READERS)}")
-    return _hole(value, names)
+        return "a step is a word or a mapping, not a list"
+    word = value.node.value if value.is_scalar else next(iter(keys), "")
+    if word in _READERS:
+        return f"step {word!r} needs a value"
+    return f"no step is called {word!r}{guess(word, _READERS)}"
 
 
 def _hole(value: Value, names: Names) -> Draft:
@@ -166,21 +111,21 @@ def _when(step: Section, names: Names, language: str) -> Draft:
 
 
 def _queue(step: Section, names: Names, language: str) -> Draft:
-    name = _main(step, "queue")
-    queue = known(name, names.staff.queues, "queue", "staff.yaml")
-    configured = names.staff.queues.get(queue)
-    skills, place, spoken = names.staff.skills, step.value.place, _language(step, names, language)
+    name, staff = _main(step, "queue"), names.staff
+    queue = known(name, names.queues, "queue", "staff.yaml")
+    configured = staff.queues.get(queue) if staff else None
+    place, spoken = step.value.place, _language(step, names, language)
     given = {key: step.get(key) for key in ("needs", "head start", "max wait", "relax", "music", "announce")}
-    needs = read_needs(given["needs"], skills) if given["needs"] else ()
+    needs = read_needs(given["needs"], names.skills) if given["needs"] else ()
     head_start_s = scalars.head_start(given["head start"]) if given["head start"] else 0.0
     max_wait_s = scalars.duration(given["max wait"]) if given["max wait"] else None
     relax = _relax(given["relax"], names, queue, head_start_s, max_wait_s) if given["relax"] else ()
     music = read_music(given["music"], names.sounds) if given["music"] else ""
     announce = read_announce(given["announce"], names.sounds, [spoken]) if given["announce"] else None
     branches = {result: _branch(step, "on " + result.replace("_", " "), names, language) for result in Queue.results}
-    if configured is not None:
+    if staff is not None and configured is not None:
         if given["needs"]:
-            check_held(given["needs"], names.staff, queue, needs)
+            check_held(given["needs"], staff, queue, needs)
         if announce is None and configured.announce is not None:
             _check_spoken(name, configured.announce.prompts, names, spoken)
         if branches["full"] is not None and configured.max_length is None:
@@ -229,7 +174,7 @@ def _relax(value: Value, names: Names, queue: str, head_start_s: float, max_wait
                 item.complain("relax needs `needs`, `head start` or both")
             relax = Relax(
                 scalars.duration(after) if after else 0.0,
-                read_needs(asked, names.staff.skills) if asked else None,
+                read_needs(asked, names.skills) if asked else None,
                 scalars.head_start(head) if head else None,
             )
         if after and found and relax.after_s <= found[-1].after_s:
@@ -240,7 +185,7 @@ def _relax(value: Value, names: Names, queue: str, head_start_s: float, max_wait
             if relax.head_start_s <= head_start_s:
                 head.complain("a later head start must be larger than the one before: a call never moves back")
             head_start_s = max(head_start_s, relax.head_start_s)
-        if asked and relax.needs and queue in names.staff.queues:
+        if asked and relax.needs and names.staff and queue in names.staff.queues:
             check_held(asked, names.staff, queue, relax.needs)
         found.append(relax)
     if len(found) > _MOST_RELAXATIONS:
@@ -316,5 +261,5 @@ def _language(step: Section, names: Names, language: str) -> str:
 
 def _check_spoken(place: Value, prompts: tuple[str, ...], names: Names, language: str) -> None:
     for prompt in prompts:
-        if language not in names.sounds.prompts.get(prompt, {language}):
+        if names.sounds and language not in names.sounds.prompts.get(prompt, {language}):
             place.complain(f'prompt "{prompt}" of this queue\'s announcement has no words in language "{language}"')
