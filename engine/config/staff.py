@@ -51,8 +51,9 @@ def read_staff(path: Path, sounds: Sounds | None, report: Report) -> Staff | Non
             if agent.phone and phones.setdefault(agent.phone, agent.id) != agent.id:
                 key.complain(f"agent {agent.id} has the phone of agent {phones[agent.phone]}, {agent.phone}")
     staff = Staff(skills, queues, agents)
+    served = {serves.queue for agent in agents.values() for serves in agent.queues}
     for name, key in asked.items():
-        if not any(serves.queue == name for agent in agents.values() for serves in agent.queues):
+        if name not in served:
             key.complain(f'nobody serves queue "{name}"')
         else:
             check_held(key, staff, name, ())
