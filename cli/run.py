@@ -48,6 +48,7 @@ def _log_to_stderr(level: str) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], format="%(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _explain(folder: Path, settings: Settings, book: PlanBook) -> None:

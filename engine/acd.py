@@ -7,6 +7,7 @@ of its own but the two directions of each name.
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import acd_core
 from acd_core import AgentState, Cancelled, Failure, Out, Reason
@@ -219,6 +220,30 @@ class Acd:
     def _forget(self, call: str) -> None:
         del self._call_names[self._calls.pop(call)]
 
+    def queue_rows(self, now: float) -> list[dict[str, Any]]:
+        """Every queue as it stands, with its counts since the start; null where nothing was counted yet.
+
+        sl_percent: answered within the queue's service level time / offered and no longer waiting. ASA: mean wait of
+        the answered, in seconds.
+        """
+        rows = self.core.snapshot("queues", now)
+        return [
+            {
+                "queue": (name := self.queue_names[int(row["queue"])]),
+                "waiting": int(row["waiting"]),
+                "longest_wait_s": round(float(row["oldest_wait_s"]), 3) if row["waiting"] else 0.0,
+                "offered": int(row["offered"]),
+                "answered": int(row["answered"]),
+                "abandoned": int(row["abandoned"]),
+                "timed_out": int(row["timed_out"]),
+                "overflowed": int(row["overflowed"]),
+                "sl_percent": _ratio(100 * row["in_sl"], row["offered"] - row["waiting"]),
+                "sl_target": f"{self.staff.queues[name].sl_percent:g}/{self.staff.queues[name].sl_within_s:g}",
+                "asa_s": _ratio(row["wait_us"] / 1e6, row["answered"]),
+            }
+            for row in rows
+        ]
+
     # ---- time and what followed
 
     def advance(self, now: float) -> None:
@@ -266,12 +291,17 @@ class Acd:
 
     def _change_span(self, agent: int, state: int, reason: int, at: float, call: int) -> None:
         old = self._open_spans[agent]
-        self._spans.append(replace(old, ended_at=at))
+        if at > old.began_at:
+            self._spans.append(replace(old, ended_at=at))
         # The core names the call of RESERVED and TALKING; wrap-up belongs to the talk before it.
         name = old.call if state == AgentState.ACW else self._call_names.get(call)
         self._open_spans[agent] = AgentSpan(
             old.agent, AgentState(state).name, at, at, self.reason_text(reason) or None, name
         )
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return round(float(part) / float(whole), 3) if whole else None
 
 
 def _both(left: plan.Needs, right: plan.Needs) -> plan.Needs:

@@ -72,6 +72,7 @@ class Daemon:
         except config.Complaints as complaints:
             raise StartError([str(complaint) for complaint in complaints.found]) from None
         settings = self.settings = loaded.settings
+        self.book = loaded.book
         state = Path(settings.folder)
         self.clock = Clock()
         self.started_at = self.clock.now()

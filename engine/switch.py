@@ -12,7 +12,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -200,7 +200,8 @@ class Switch:
                 if call := self._leg_calls.get(leg):
                     self._consequences.append((call, ev.PlayFinished(play)))
             case ev.RecordingClosed(leg):
-                self._records.write_recording(self._recordings.pop(leg), news)
+                call = self._recordings.pop(leg)
+                self._records.write_recording(call, replace(news, path=self._recording_path(call)))
             case ev.RecordingTrouble(leg, path, text):
                 log.error("recording %s of call %s: %s", path, self._recordings.get(leg), text)
 
@@ -218,9 +219,9 @@ class Switch:
         except (BusyError, PlanError) as refusal:
             log.warning("call %s from %r by trunk %s turned away: %s", call, caller.ani, caller.trunk, refusal)
             error = refusal
-        limits, recording = self._settings.limits, self._settings.recording
-        path = f"{call[:4]}/{call[4:6]}/{call[6:8]}/{call}.{recording.format}"
-        machine = Call(call, Rules(limits.max_talk_s, limits.ending_s, recording.calls, path), name)
+        limits = self._settings.limits
+        path = self._recording_path(call)
+        machine = Call(call, Rules(limits.max_talk_s, limits.ending_s, self._settings.recording.calls, path), name)
         self.calls[call] = Live(machine, caller, legs={CALLER: event.leg})
         self._leg_calls[event.leg] = call
         return ev.CallTurnedAway(caller, event.leg, error) if error else event
@@ -278,6 +279,10 @@ class Switch:
         leg = live.legs[CALLER]
         self._recordings[leg] = live.machine.id
         self._media.record(leg, f"{self._settings.recording.folder}/{live.machine.cdr.recording}")
+
+    def _recording_path(self, call: str) -> str:
+        """Below the recordings folder: by day, and the file names the call."""
+        return f"{call[:4]}/{call[4:6]}/{call[6:8]}/{call}.{self._settings.recording.format}"
 
     # ---- the queue and its agents
 

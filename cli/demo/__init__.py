@@ -1,5 +1,6 @@
 """`agner demo`: a real call floor for half a minute. Counterparts: story.py is what happens on it, phones.py who
-calls."""
+calls.
+"""
 
 import subprocess
 import sys

@@ -1,7 +1,8 @@
 """Independent SIP phones, run as subprocesses: baresip, told what to do over its control socket, and SIPp scenarios.
 
 The demo and the live tests call with these, so that nothing of ours judges itself. baresip plays a tone or a sound
-file and keeps what it hears as WAV; SIPp is for many callers at once, and for phones that misbehave. """
+file and keeps what it hears as WAV; SIPp is for many callers at once, and for phones that misbehave.
+"""
 
 import json
 import re
@@ -15,7 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+import soundfile
+import soxr
+
 READY_WITHIN_S = 10.0
+SOURCE_RATE = 8000  # Hz
+SOURCE_S = 120.0  # baresip stops sending at the end of its file
 MODULES = Path("/usr/lib/baresip/modules")
 
 
@@ -63,21 +70,22 @@ class Baresip:
     ) -> None:
         self.user, self.port = user, port
         self.events: list[dict[str, Any]] = []
-        self.folder = folder / f"baresip-{user}-{port}"
+        self.folder = folder.resolve() / f"baresip-{user}-{port}"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._on_event = on_event
         self._token = 0
         self._replies: dict[str, dict[str, Any]] = {}
         control = _free_port()
-        source = f"ausine,{says}" if isinstance(says, int) else f"aufile,{says.resolve()}"
-        modules = ["g711", "g722", "opus", "ausine", "aufile", "aubridge", "sndfile", "account", "menu", "ctrl_tcp"]
+        _write_source(self.folder / "source.wav", says)
+        modules = ["g711", "g722", "opus", "aufile", "aubridge", "sndfile", "account", "menu", "ctrl_tcp"]
         (self.folder / "config").write_text(
             "\n".join(
                 [
                     "poll_method epoll",
                     f"sip_listen {address}:{port}",
-                    f"audio_source {source}",
+                    f"audio_source aufile,{self.folder / 'source.wav'}",
+                    f"ausrc_srate {SOURCE_RATE}",
                     "audio_player aubridge,nobody",
                     "audio_alert aubridge,nobody",
                     "call_max_calls 4",
@@ -247,6 +255,17 @@ class Sipp:
     def _errors(self) -> str:
         errors = self.folder / "errors.log"
         return errors.read_text(errors="replace")[-4000:] if errors.exists() else ""
+
+
+def _write_source(path: Path, says: int | Path) -> None:
+    """A tone, or a sound file over and over."""
+    n = int(SOURCE_S * SOURCE_RATE)
+    if isinstance(says, int):
+        samples = 0.25 * np.sin(2 * np.pi * says * np.arange(n) / SOURCE_RATE)
+    else:
+        speech, rate = soundfile.read(says)
+        samples = np.resize(soxr.resample(speech, rate, SOURCE_RATE), n)
+    soundfile.write(path, samples, SOURCE_RATE, subtype="PCM_16")
 
 
 def _free_port() -> int:

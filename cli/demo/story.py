@@ -1,7 +1,8 @@
 """What happens in the demo: who calls when, how each agent's phone behaves, and what must become of every call.
 
 What a call should end as is not written here: it is read from the plan by the interpreter that runs live calls,
-together with what the caller does. Counterparts: phones.py makes the calls, __init__.py shows the outcome. """
+together with what the caller does. Counterparts: phones.py makes the calls, __init__.py shows the outcome.
+"""
 
 import threading
 import time
