@@ -1,8 +1,8 @@
 """`agner`: the front of the command line. The commands are in the modules beside it, each read only when it is used.
 
-Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 a mistake in the configuration or on the
-command line. Counterpart: every command gets the configuration's folder by `@click.pass_obj`; load_or_exit() reads
-it.
+Exit codes: 0 done; 1 refused, failed or not found, with the reason on stderr; 2 a mistake in the configuration or on
+the command line; 3 no daemon runs. Counterpart: every command gets the configuration's folder by `@click.pass_obj`;
+load_or_exit() reads it.
 """
 
 import importlib
@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "calls": ("cli.live", "Show calls; hang one up."),
     "cdr": ("cli.reports", "Show what became of calls."),
     "recordings": ("cli.reports", "Find recordings."),
-    "ladder": ("cli.reports", "Draw a call from the trace."),
+    "ladder": ("cli.ladder", "Draw a call from the trace."),
     "completion": ("cli.main", "Print the completion script of a shell."),
 }
 

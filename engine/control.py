@@ -27,6 +27,10 @@ class ControlError(Exception):
     """The daemon refused or could not be asked. The text is for the operator."""
 
 
+class NoDaemon(ControlError):
+    """Nobody listens at the socket."""
+
+
 class ControlServer:
     """Listens until close(). The engine calls serve() once a round; it costs one queue look-up when nobody asks."""
 
@@ -66,7 +70,7 @@ class ControlServer:
 
 
 def ask(path: Path, verb: str, **arguments: Any) -> Any:
-    """Ask the daemon behind `path`. Raises ControlError if it is not there, refuses, or does not answer in time."""
+    """Ask the daemon behind `path`. Raises NoDaemon if there is none, ControlError if it refuses or is too slow."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(ANSWER_WITHIN_S + 1)
         try:
@@ -75,7 +79,7 @@ def ask(path: Path, verb: str, **arguments: Any) -> Any:
             with line.makefile("rb") as reader:
                 text = reader.readline()
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(f"no daemon at {path}; start one with `agner run`") from None
+            raise NoDaemon(f"no daemon at {path}; start one with `agner run`") from None
         except PermissionError:
             raise ControlError(f"{path}: only the daemon's user may open it") from None
         except OSError as error:

@@ -38,7 +38,7 @@ class Records:
     """Takes records from the engine's thread. `to_utc` (monotonic seconds -> UTC) is called on this room's threads."""
 
     def __init__(self, url: str, to_utc: ToUtc, folder: Path = Path("var"), pace: Pace = Pace()) -> None:
-        """`folder` gets the journal. Raises StorageError for a storage that cannot work; one merely away is no error."""
+        """`folder` gets the journal. Raises StorageError for a storage that cannot work; being away is no error."""
         self._inbox: SimpleQueue[tuple[int, Record] | None] = SimpleQueue()
         self._to_utc = to_utc
         self._pace = pace
