@@ -190,7 +190,7 @@ class Endpoint:
 
     def _destroy(self) -> None:
         self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
-        self._pj.libDestroy()
+        self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
 
     def _announce(self, leg: int) -> None:

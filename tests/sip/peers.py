@@ -159,7 +159,24 @@ class Sipp:
         path = folder / f"{port}.xml"
         path.write_text(f'<?xml version="1.0" encoding="ISO-8859-1"?><scenario name="t">{text}{used}</scenario>')
         self.log = folder / f"{port}.log"
-        command = ["sipp", f"{HOST}:{PORT}", "-sf", path, "-i", ip, "-p", port, "-mi", ip, "-mp", port + 2, "-m", n]
+        command = [
+            "sipp",
+            f"{HOST}:{PORT}",
+            "-sf",
+            path,
+            "-i",
+            ip,
+            "-p",
+            port,
+            "-mi",
+            ip,
+            "-mp",
+            port + 2,
+            "-m",
+            n,
+            "-l",
+            30,
+        ]
         command += ["-r", rate, "-nostdin", "-timeout", "50", "-timeout_error", "-t", "u1" if udp else "t1"]
         command += ["-trace_err", "-error_file", self.log, "-trace_msg", "-message_file", folder / f"{port}.msg"]
         self.process = subprocess.Popen(
@@ -192,20 +209,20 @@ class Sipp:
 class RawCaller:
     """A caller with an SDP that SIPp need not understand: sends INVITE, answers BYE."""
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body: str, source: str = HOST, header: str = "") -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((HOST, 0))
+        self._socket.bind((source, 0))
         self._socket.setblocking(False)
-        port, self._final = self._socket.getsockname()[1], 0
+        port, self.final_status = self._socket.getsockname()[1], 0
         body = body.replace("[local_ip]", HOST).replace("[media_ip]", HOST).replace("[media_port]", "9")
         head = f"""INVITE sip:100@{HOST}:{PORT} SIP/2.0
-Via: SIP/2.0/UDP {HOST}:{port};branch=z9hG4bK{port}
-From: <sip:raw@{HOST}:{port}>;tag=1
+Via: SIP/2.0/UDP {source}:{port};branch=z9hG4bK{port}
+From: <sip:raw@{source}:{port}>;tag=1
 To: <sip:100@{HOST}:{PORT}>
 Call-ID: raw-{port}
 CSeq: 1 INVITE
-Contact: <sip:raw@{HOST}:{port}>
-Max-Forwards: 70
+Contact: <sip:raw@{source}:{port}>
+{header}Max-Forwards: 70
 Content-Type: application/sdp
 Content-Length: {len(body) + body.count(chr(10))}
 
@@ -217,17 +234,19 @@ Content-Length: {len(body) + body.count(chr(10))}
         try:
             text, source = self._socket.recvfrom(65535)
         except BlockingIOError:
-            return self._final
+            return self.final_status
         line, _, rest = text.decode().partition("\r\n")
         if line.startswith("SIP/2.0"):
-            self._final = int(line.split()[1]) if not self._final or self._final < 200 else self._final
+            self.final_status = (
+                int(line.split()[1]) if not self.final_status or self.final_status < 200 else self.final_status
+            )
         if line.startswith("SIP/2.0 200") and "CSeq: 1 INVITE" in rest:
             ack = [f"ACK sip:100@{HOST}:{PORT} SIP/2.0", *_kept(rest, "Via From To Call-ID"), "CSeq: 1 ACK"]
             self._socket.sendto("\r\n".join([*ack, "Content-Length: 0", "", ""]).encode(), source)
         if line.startswith("BYE"):
             ok = ["SIP/2.0 200 OK", *_kept(rest, "Via From To Call-ID CSeq"), "Content-Length: 0", "", ""]
             self._socket.sendto("\r\n".join(ok).encode(), source)
-        return self._final
+        return self.final_status
 
     def close(self) -> None:
         self._socket.close()

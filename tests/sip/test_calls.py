@@ -1,6 +1,7 @@
 """Legs against real SIPp on 127.0.0.1: the ways a leg can begin, go on and end."""
 
 import gc
+import re
 import socket
 import struct
 
@@ -159,11 +160,42 @@ def test_hold_and_resume_rebuild_the_stream(ear, sipp, hold):
     assert caller.passed()
 
 
-def test_refer_and_replaces_are_refused(ear, sipp):
+def test_late_offer(ear, sipp):
+    """INVITE without SDP: our 200 has the offer, the ACK the answer."""
+    answer_all(ear)
+    bare = invite("").replace("Content-Type: application/sdp\n", "")
+    ack = request("ACK").replace(
+        "Content-Length: 0\n\n", f"Content-Type: application/sdp\nContent-Length: [len]\n\n{sdp()}"
+    )
+    caller = sipp(bare, got(100, True), got(200, check="m=audio"), ack, pause(100), request("BYE", 2), got(200))
+    ear.next(e.LegEnded)
+    assert ear.story() == [*ANSWERED, "CallerGone", "LegEnded"]
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_refer_is_refused(ear, sipp):
     answer_all(ear)
     refer = request("REFER", 2).replace("Content-Length", "Refer-To: <sip:+900123@127.0.0.1>\nContent-Length")
     caller = sipp(invite(), got(100, True), got(200), request("ACK"), refer, got(403), request("BYE", 3), got(200))
     ear.next(e.LegEnded)
+    ear.until(caller.done)
+    assert caller.passed()
+
+
+def test_replaces_does_not_take_a_call_over(ear, sipp):
+    answer_all(ear)
+    caller = sipp(invite(), got(100, True), got(200), request("ACK"), pause(400), request("BYE", 2), got(200))
+    ear.next(e.CallerAnswered)
+    found = re.search(
+        r"Call-ID: (\S+).*?;tag=(\S+)\s+CSeq: 1 INVITE\s+Contact: <sip:agner", caller.sent_and_received(), re.S
+    )
+    thief = RawCaller(sdp(), "127.0.0.66", f"Replaces: {found[1]};to-tag={found[2]};from-tag=1\n")
+    ear.until(lambda: thief.final() >= 200)
+    thief.close()
+    assert thief.final_status == 403
+    ear.next(e.LegEnded)
+    assert ear.story() == [*ANSWERED, "CallerGone", "LegEnded"]
     ear.until(caller.done)
     assert caller.passed()
 
@@ -220,6 +252,18 @@ def test_called_leg_answers_and_hangs_up(ear, sipp):
     ear.until(phone.done)
     assert phone.passed()
     assert "X-Agner-Queue: support" in phone.sent_and_received()
+
+
+@pytest.mark.parametrize("body", [sdp("3 4"), sdp(port="0")])
+def test_a_200_without_usable_audio_is_a_refusal(ear, sipp, body):
+    phone = sipp(got("INVITE"), reply(200, body), got("BYE"), in_dialog_ok())
+    ear.until(phone.listening)
+    ring(ear, phone.port)
+    ear.next(e.LegEnded)
+    assert ear.story() == ["CalledRefused", "LegEnded"]
+    assert ear.next(e.CalledRefused).refusal is e.Refusal.REJECTED
+    ear.until(phone.done)
+    assert phone.passed()
 
 
 def test_we_hang_up_an_answered_phone(ear, sipp):
@@ -313,7 +357,7 @@ def test_refused_connection_and_bad_uri_are_unreachable_at_once(ear):
 
 
 def test_churn_leaves_nothing(ear, sipp):
-    """200 calls, each bridged to a phone; the collector runs all the time and finds no leg to hang up."""
+    """200 calls, each bridged to a phone; the collector runs among them and finds no leg to hang up."""
     phone = sipp(got("INVITE"), reply(180), reply(200, sdp()), got("ACK"), got("BYE"), in_dialog_ok(), n=200)
     steps = invite(), got(100, True), got(200), request("ACK"), pause(150), request("BYE", 2), got(200)
     ear.until(phone.listening)
@@ -323,7 +367,8 @@ def test_churn_leaves_nothing(ear, sipp):
 
     def conduct(call, event):
         if isinstance(event, e.CallArrived):
-            gc.collect()
+            if event.leg % 10 == 0:
+                gc.collect()
             ear.endpoint.answer(event.leg)
             called[call] = ear.endpoint.dial(call, 1, f"sip:phone@127.0.0.1:{phone.port}", event.caller, {})
         elif isinstance(event, e.CallerGone):
