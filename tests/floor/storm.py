@@ -30,6 +30,7 @@ from engine.callflow.call import Call, Rules
 from engine.callflow.errors import BusyError, ImpossibleEvent, MediaError
 from engine.callflow.events import Refusal
 from engine.callflow.table import State
+from tests.floor.storm_acd import Acd, Fault
 
 HOURS_S = 3600.0  # time enough for every leg that ends at all
 RULES = [
@@ -42,18 +43,13 @@ HERE = plan.Place("storm.yaml", 1, 1)
 
 ANSWER = plan.Answer(HERE, {})
 PLAY = plan.Play(HERE, {}, ("welcome",), "zh")
-QUEUE = plan.Queue(HERE, {}, queue="support", music="moh", announce=plan.Announce(("wait",), 3, 4))
-QUIET_QUEUE = plan.Queue(HERE, {}, queue="support", max_wait_s=20)
+QUEUE = plan.Queue(
+    HERE, {}, queue="support", music="moh", max_wait_s=9, announce=plan.Announce(("wait",), 3, 4)
+)
+QUIET_QUEUE = plan.Queue(HERE, {}, queue="support", max_wait_s=20)  # in silence
 TRANSFER = plan.Transfer(HERE, {}, "sip:night@192.0.2.7", ring_for_s=12, ringback="ringback")
 HANG_UPS = [plan.HangUp(HERE, {}, cause) for cause in ("normal", "busy")]
 REFUSALS = [(Refusal.BUSY, 486), (Refusal.REJECTED, 603), (Refusal.NO_ANSWER, 408), (Refusal.UNREACHABLE, 503)]
-AGENTS = ("101", "102", "103")
-RING_S = 8.0
-MAX_OFFERS = 6
-
-
-class Fault(AssertionError):
-    """The call broke a law; the first word of the text says which kind."""
 
 
 class Phone:
@@ -84,7 +80,7 @@ class Storm:
         self.hurry = rng.choice((0.05, 0.5, 3.0))  # seconds a message takes, on average: from a LAN to a bad night
         self.caller = Phone("caller", is_deaf=rng.random() < 0.03)
         self.called: dict[int, Phone] = {}
-        self.acd = Acd(self)
+        self.acd: Acd = Acd(self)
         self.n_offers = 0
         self.is_answered = False  # AnswerCaller was given
         self.is_step_out = False  # TakeStep was given and the plan has not spoken yet
@@ -169,7 +165,7 @@ class Storm:
 
     def arrive(self) -> None:
         chance = self.rng.random
-        patience_s = 40 * chance()
+        patience_s = 60 * chance()
         if self.caller.is_deaf:
             self.later(patience_s, self.tell, ev.HangUpOrdered("wang"))  # nobody else would ever end it
         else:
@@ -310,7 +306,7 @@ class Storm:
     def play_ends(self, play: int) -> None:
         if self.play == play:
             self.play = 0
-            self.later(self.travel_s(), self.tell, ev.PlayFinished(play))
+            self.later(3 * self.travel_s(), self.tell, ev.PlayFinished(play))  # media is polled
 
     def stop_prompts(self, command: do.StopPrompts) -> None:
         self.play = 0
@@ -410,125 +406,6 @@ class Storm:
             raise Fault("record: not one segment for each wait and talk")
         if (cdr.connected_at is None) is bool(by_kind["talk"]):
             raise Fault("record: the CDR and the talk disagree")
-
-
-class Acd:
-    """The queue: it reserves agents, lets offers expire, and believes what the call says when the word arrives.
-
-    An offer on its way to the call when the call leaves is the call's to give back (law 3): leaving frees only those
-    that the call had heard of. An answer that crosses the end of its ring time counts as taken.
-    """
-
-    def __init__(self, storm: Storm) -> None:
-        self.storm = storm
-        self.held: dict[int, str] = {}  # offer -> agent
-        self.talks: set[int] = set()
-        self.is_waiting = False
-        self.is_wait_over = False  # max_wait_s passed while a phone rang
-        self.n_waits = 0
-        self.heard: set[int] = set()  # offers that reached the call
-        self.said_at = 0.0
-        self.asked_at = 0.0
-        self.n_reserved = 0
-        self.is_eager = storm.rng.random() < 0.3  # rings several agents at once
-
-    def say(self, event: ev.Event) -> None:
-        storm = self.storm
-        self.said_at = max(self.said_at, storm.now + storm.travel_s())
-        storm.later(self.said_at - storm.now, self.reach, event)
-
-    def reach(self, event: ev.Event) -> None:
-        if isinstance(event, ev.AgentReserved):
-            self.heard.add(event.offer)
-        self.storm.tell(event)
-
-    def ask(self, act: Callable[..., None], *args: Any) -> None:
-        """A word of the call is on its way, with what the call had heard when it spoke."""
-        storm = self.storm
-        self.asked_at = max(self.asked_at, storm.now + storm.travel_s())
-        storm.later(self.asked_at - storm.now, act, *args)
-
-    # ---- what it does by itself
-
-    def match(self, wait: int) -> None:
-        storm = self.storm
-        if not self.is_waiting or wait != self.n_waits or self.n_reserved >= MAX_OFFERS:
-            return
-        storm.later(0.2 + 12 * storm.rng.random(), self.match, wait)
-        free = [agent for agent in AGENTS if agent not in self.held.values()]
-        if not free or (self.held and not self.is_eager):
-            return
-        storm.n_offers += 1
-        self.n_reserved += 1
-        offer = storm.n_offers
-        self.held[offer] = storm.rng.choice(free)
-        self.say(ev.AgentReserved(offer, self.held[offer]))
-        storm.later(RING_S, self.take_back, offer, ev.OfferExpired(offer))
-        if storm.rng.random() < 0.1:
-            storm.later(RING_S * storm.rng.random(), self.take_back, offer, ev.OfferWithdrawn(offer))
-
-    def take_back(self, offer: int, news: ev.Event) -> None:
-        if self.is_waiting and offer in self.held:
-            self.say(news)
-            self.close(offer)
-
-    def close(self, offer: int) -> None:
-        del self.held[offer]
-        if self.is_waiting and not self.held:
-            self.say(ev.OffersFailed())
-            if self.is_wait_over:
-                self.end_wait("timeout")
-
-    def wait_is_over(self, wait: int) -> None:
-        if self.is_waiting and wait == self.n_waits:
-            self.is_wait_over = True
-            if not self.held:
-                self.end_wait("timeout")
-
-    def end_wait(self, outcome: str) -> None:
-        self.is_waiting = False
-        self.say(ev.WaitEnded(outcome))
-
-    # ---- what the call asks of it
-
-    def enqueue(self, step: plan.Queue) -> None:
-        chance = self.storm.rng.random()
-        self.is_waiting, self.is_wait_over = True, False
-        self.n_waits += 1
-        if chance < 0.08:
-            return self.end_wait("full" if chance < 0.04 else "no_agents")
-        self.storm.later(3 * self.storm.rng.random(), self.match, self.n_waits)
-        if step.max_wait_s:
-            self.storm.later(step.max_wait_s, self.wait_is_over, self.n_waits)
-
-    def leave(self, heard: frozenset[int]) -> None:
-        self.is_waiting = False
-        self.held = {offer: agent for offer, agent in self.held.items() if offer not in heard}
-
-    def take(self, offer: int, agent: str, heard: frozenset[int]) -> None:
-        if self.talks:
-            raise Fault("agent: a second one talks")
-        self.leave(heard)
-        self.held[offer] = agent
-        self.talks.add(offer)
-
-    def decline(self, offer: int) -> None:
-        if offer in self.talks:
-            raise Fault(f"agent: offer {offer} is declined in its talk")
-        if offer in self.held:
-            self.close(offer)
-
-    def give_back(self, offer: int) -> None:
-        if offer in self.talks:
-            raise Fault(f"agent: offer {offer} is given back in its talk")
-        if offer in self.held:
-            self.close(offer)
-
-    def release(self, offer: int) -> None:
-        if offer not in self.talks:
-            raise Fault(f"agent: offer {offer} is released and was no talk")
-        self.talks.remove(offer)
-        del self.held[offer]
 
 
 def _ask(name: str, *, with_agent: bool = False, with_heard: bool = False) -> Callable[[Storm, Any], None]:

@@ -141,6 +141,16 @@ def test_the_caller_cancels_before_the_answer(play):
     arrived(play) >> CANCEL >> ev.LegsGone() << cdr(disposition="caller_left", status=487, ended_by="caller")
 
 
+def test_the_caller_leaves_as_our_200_goes_out(play):
+    """Nothing was recorded, and what the plan would have done next is never asked for."""
+    (
+        arrived(play)
+        >> ev.AnswerPlanned(steps.ANSWER) << do.AnswerCaller()
+        >> BYE >> ev.CallerAnswered() << state(State.CLOSING)
+        >> ev.LegsGone() << cdr(disposition="caller_left", ended_by="caller", recording=None)
+    )
+
+
 def test_the_plan_comes_after_the_caller_has_gone(play):
     (
         answered(play)

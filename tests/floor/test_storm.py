@@ -15,10 +15,11 @@ from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow.call import Call
 from engine.callflow.table import TABLE, Late, Move, State
-from tests.floor.storm import Fault, Storm, ladder
+from tests.floor.storm import Storm, ladder
+from tests.floor.storm_acd import Fault
 
 N_SCHEDULES = 40_000
-N_CONTROL = 5_000
+N_CONTROL = 3_000
 
 # The ACD of the storm, like the real one, ends a wait only between offers: then nothing of it is on its way any more.
 UNREACHED_MOVES = {
