@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import Usage
-from engine.config import load
 from engine.control import ControlError, ask
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -52,13 +51,12 @@ class Layout:
 
 def write_configuration(folder: Path, layout: Layout) -> None:
     """switch.yaml, staff.yaml and a plan in `folder`; everything the daemon writes goes there, too."""
-    first_rtp = 20000
     calls = "none" if layout.record == "none" else "answered"
     file_format = "wav" if layout.record == "none" else layout.record
     (folder / "plans").mkdir(parents=True)
     (folder / "switch.yaml").write_text(
         f"sip: {{address: {layout.switch[0]}, udp port: {layout.switch[1]}, tcp port: off,"
-        f" rtp ports: {first_rtp}-{first_rtp + 4 * layout.max_calls - 1}, codecs: [{layout.codec}]}}\n"
+        f" rtp ports: 20000-39999, codecs: [{layout.codec}]}}\n"
         f"trunks: {{bench: {{from: {layout.callers[0]}}}}}\n"
         f"limits: {{max calls: {layout.max_calls}, drain: 5s}}\n"
         f"recording: {{calls: {calls}, folder: {folder}/recordings, format: {file_format}}}\n"
@@ -92,8 +90,7 @@ class Daemon:
 
     async def __aenter__(self) -> "Daemon":
         write_configuration(self.folder, self.layout)
-        settings = load(self.folder).settings
-        self.control = Path(settings.folder) / "agner.sock"
+        self.control = self.folder / "var" / "agner.sock"
         self.log = self.folder / "daemon.log"
         program = Path(sys.executable).with_name("agner")
         begun = time.monotonic()

@@ -108,6 +108,7 @@ def rtp(talks: Sequence[Talk]) -> dict[str, Any]:
         "wire_out_of_order": sum(h["wire"]["out_of_order"] for h in heard),
         "jitter_ms": percentiles(h["jitter_us"] / 1000 for h in heard),
         "latency_max_ms": max((h["latency_max_us"] / 1000 for h in heard), default=None),
+        "n_moved": sum(h["n_moved"] for h in heard),
         "n_ssrc_changes": sum(h["n_ssrc"] - 1 for h in heard if h["n_ssrc"]),
     }
 

@@ -24,6 +24,7 @@ class StreamResult(TypedDict):
     n_silent: int
     n_other: int
     n_crossed: int
+    n_moved: int
     n_late: int
     n_wire_late: int
     n_ssrc: int

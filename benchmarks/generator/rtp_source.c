@@ -35,6 +35,9 @@ struct stream {
     uint32_t remote_ssrc, heard_ssrc;
     uint32_t timestamp, heard_timestamp; /* ours, and the far end's first one */
     uint32_t n_unstamped_run;
+    uint8_t audio[2 * STAMP_FRAME];    /* the frame before and this one */
+    uint16_t audio_number;             /* RTP sequence of the newer one */
+    int stamp_at;                      /* where in it the stamps lie */
     int64_t transit_min, transit_last; /* arrival minus what the RTP timestamp says, us */
     double jitter;
     struct stream *next;               /* in its SSRC's chain */
@@ -212,6 +215,26 @@ static void follow_stamp(struct rtp_source *source, struct stream *stream, const
     source->latencies[side][bucket < RTP_BUCKETS ? bucket : RTP_BUCKETS - 1]++;
 }
 
+/* A stamp ends once in each frame that continues the one before; it may begin there. Returns where it begins, or -1. */
+static int find_stamp(struct stream *stream, const uint8_t *frame, uint16_t sequence, struct stamp *stamp)
+{
+    int from = STAMP_FRAME - STAMP_SAMPLES + 1, to = from + STAMP_FRAME;
+
+    memcpy(stream->audio, stream->audio + STAMP_FRAME, STAMP_FRAME);
+    memcpy(stream->audio + STAMP_FRAME, frame, STAMP_FRAME);
+    if (sequence != (uint16_t)(stream->audio_number + 1))
+        from = STAMP_FRAME;
+    stream->audio_number = sequence;
+    if (stream->stamp_at >= from && stamp_read(stream->audio + stream->stamp_at, stream->law, stamp))
+        return stream->stamp_at;
+    int at = stamp_find(stream->audio, from, to, stream->law, stamp);
+    if (at >= 0) {
+        stream->result.n_moved += stream->stamp_at != 0;
+        stream->stamp_at = at;
+    }
+    return at;
+}
+
 static int is_silent(const uint8_t *frame)
 {
     return memcmp(frame, frame + 1, STAMP_FRAME - 1) == 0;
@@ -246,8 +269,9 @@ static void take_packet(struct rtp_source *source, int side, const uint8_t *pack
         result->n_other++;
         return;
     }
-    if (stamp_read(packet + HEADER, stream->law, &stamp)) {
-        follow_stamp(source, stream, &stamp, at_ns, side);
+    int at = find_stamp(stream, packet + HEADER, ntohs(sequence), &stamp);
+    if (at >= 0) {
+        follow_stamp(source, stream, &stamp, at_ns + (int64_t)(at - STAMP_FRAME) * SAMPLE_US * 1000, side);
         return;
     }
     result->n_silent += (uint32_t)is_silent(packet + HEADER);

@@ -70,14 +70,25 @@ void stamp_write(uint8_t *frame, enum stamp_law law, const struct stamp *stamp)
     put_bits(frame, check(stamp), 8, mask);
 }
 
-int stamp_read(const uint8_t *frame, enum stamp_law law, struct stamp *stamp)
+int stamp_read(const uint8_t *audio, enum stamp_law law, struct stamp *stamp)
 {
     uint8_t mask = line_mask(law);
     uint32_t number, sum;
-    frame = get_bits(frame, &stamp->sender, 8, mask);
-    frame = get_bits(frame, &stamp->time_us, 8, mask);
-    frame = get_bits(frame, &number, 4, mask);
-    get_bits(frame, &sum, 8, mask);
+    audio = get_bits(audio, &stamp->sender, 8, mask);
+    audio = get_bits(audio, &stamp->time_us, 8, mask);
+    audio = get_bits(audio, &number, 4, mask);
+    get_bits(audio, &sum, 8, mask);
     stamp->number = (uint16_t)number;
     return sum == check(stamp);
+}
+
+int stamp_find(const uint8_t *audio, int from, int to, enum stamp_law law, struct stamp *stamp)
+{
+    uint8_t middle = (line_mask(law) & 15) ^ MIDDLE;
+    for (int at = from; at < to; at++) { /* few samples are in the middle of their segment, fewer four in a row */
+        const uint8_t *a = audio + at;
+        if (!(((a[0] ^ middle) | (a[1] ^ middle) | (a[2] ^ middle) | (a[3] ^ middle)) & 15) && stamp_read(a, law, stamp))
+            return at;
+    }
+    return -1;
 }

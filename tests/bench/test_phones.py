@@ -1,4 +1,4 @@
-"""The generator's SIP: against itself over a network that loses every message once, and against SIPp as an independent judge."""
+"""The generator's SIP: against itself over a network that loses every message once, and with SIPp as the judge."""
 
 import asyncio
 import shutil
