@@ -1,7 +1,7 @@
 """Compose and render what is played to those who wait; `make prompts` calls this. Nobody else's music is in it.
 
-The loop is rendered on a circle: what rings on after the last bar is added to the first, so the seam cannot be heard. All of it
-lies between 150 Hz and 3 kHz, where a telephone carries it.
+The loop is rendered on a circle: what rings on after the last bar is added to the first, so the seam cannot be heard.
+All of it lies between 150 Hz and 3 kHz, where a telephone carries it.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ BEAT_S = 0.9
 HOLD_DBFS = -29.0  # RMS; 6 dB under the prompts' speech
 RINGBACK_DBFS = -20.0
 
-# One bar of four beats each: the chord's notes as MIDI numbers, low to high, and the bell that comes with it (beat, note).
+# One bar of four beats each: the notes of the chord as MIDI numbers, low to high, and the bells as (beat, note).
 BARS = [
     ((57, 60, 64, 67), ((0, 76), (2.5, 79))),  # Am7
     ((53, 57, 60, 64), ((0, 81), (3, 79))),  # Fmaj7

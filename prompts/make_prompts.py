@@ -1,8 +1,8 @@
-"""Speak every prompt of the manifest with espeak-ng and level it; `make prompts` calls this. Counterpart: engine/media/sounds.py
-plays the files.
+"""Speak every prompt of the manifest with espeak-ng and level it; `make prompts` calls this. Counterpart:
+engine/media/sounds.py plays the files.
 
-Same words, same file: espeak-ng has no random part and nothing here depends on time. A file whose name is not NAME.wav, or whose
-software tag is not ours, is somebody's recording and is left alone.
+Same words, same file: espeak-ng has no random part and nothing here depends on time. A file whose name is not NAME.wav,
+or whose software tag is not ours, is somebody's recording and is left alone.
 """
 
 import io
@@ -27,7 +27,8 @@ FADE_S = 0.005
 
 
 def active_level_dbfs(samples: np.ndarray, rate: int) -> float:
-    """RMS over the 20 ms frames in which somebody speaks: those within 30 dB of the loudest frame. Samples are -1..1."""
+    """RMS over the 20 ms frames in which somebody speaks: those within 30 dB of the loudest frame. Samples are
+    -1..1."""
     frame = rate // 50
     n_frames = len(samples) // frame
     if n_frames == 0:

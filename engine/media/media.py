@@ -1,7 +1,8 @@
-"""The face of the media room: what each leg hears, who hears whom, what is recorded. Implements the door `Media` of engine/doors.py.
+"""The face of the media room: what each leg hears, who hears whom, what is recorded. Implements the door `Media` of
+engine/doors.py.
 
-Legs are the conductor's numbers. A leg is known here from its first mention to detach(); what is asked before its stream stands takes
-effect when it does. Engine thread only, after the pjsua library has started.
+Legs are the conductor's numbers. A leg is known here from its first mention to detach(); what is asked before its
+stream stands takes effect when it does. Engine thread only, after the pjsua library has started.
 """
 
 from collections.abc import Sequence
@@ -67,8 +68,9 @@ class Media:
     # ---- what a leg hears while it waits
 
     def play(self, leg: int, prompts: Sequence[str], play: int, language: str) -> None:
-        """One prompt after the other, over the music if there is any. LegPlayed(leg, play) comes when the leg has taken the last sample,
-        and never comes for a play that was stopped. MediaError: no such prompt, or more than 64 at once."""
+        """One prompt after the other, over the music if there is any. LegPlayed(leg, play) comes when the leg has taken
+        the last sample, and never comes for a play that was stopped. MediaError: no such prompt, or more than 64 at
+        once."""
         missing = [name for name in prompts if (language, name) not in self._prompts]
         if missing:
             raise MediaError(f"no prompt {', '.join(missing)} in language {language}")
@@ -118,8 +120,9 @@ class Media:
     # ---- recording
 
     def record(self, leg: int, path: str) -> None:
-        """Record both sides of a leg that came in: left what it says, right what it hears. The format is the path's suffix, wav or flac;
-        folders are made. Ends with stop_record(), detach() or another record(). MediaError: the leg cannot be recorded."""
+        """Record both sides of a leg that came in: left what it says, right what it hears. The format is the path's
+        suffix, wav or flac; folders are made. Ends with stop_record(), detach() or another record(). MediaError: the
+        leg cannot be recorded."""
         state = self._leg(leg)
         if state.stream is None:
             state.to_record = Path(path)
@@ -161,7 +164,8 @@ class Media:
         return self._mixer.n_links()
 
     def close(self) -> None:
-        """Detach every leg and write out every recording; what that brings can still be polled. Before the pjsua library is destroyed."""
+        """Detach every leg and write out every recording; what that brings can still be polled. Before the pjsua
+        library is destroyed."""
         for leg in list(self._legs):
             self.detach(leg)
         self._recorder.close()

@@ -1,8 +1,9 @@
-"""Who hears whom, as links of the conference bridge. Bridging is two links; hold, monitor, whisper and barge are other sets of them.
+"""Who hears whom, as links of the conference bridge. Bridging is two links; hold, monitor, whisper and barge are other
+sets of them.
 
-What is wanted is kept by party, what is made by slot. A party is a leg, or the queue audio of one. Its slot changes when a re-INVITE
-rebuilds its stream, and it may have none yet: then its links are made when it has one. No PJSIP here: the two functions that make and
-unmake a link are given.
+What is wanted is kept by party, what is made by slot. A party is a leg, or the queue audio of one. Its slot changes
+when a re-INVITE rebuilds its stream, and it may have none yet: then its links are made when it has one. No PJSIP here:
+the two functions that make and unmake a link are given.
 """
 
 from collections.abc import Callable, Hashable
@@ -73,8 +74,8 @@ class Mixer:
             self._made[source, listener] = slots
 
     def _unmake(self, source: Hashable, listener: Hashable) -> None:
-        # Also where a stream is gone and took its links along: its slot may already be another call's, which is announced to us
-        # only later, and must not hear what was linked in the moment between.
+        # Also where a stream is gone and took its links along: its slot may already be another call's, which is
+        # announced to us only later, and must not hear what was linked in the moment between.
         slots = self._made.pop((source, listener), None)
         if slots is not None:
             self._disconnect(*slots)

@@ -1,8 +1,8 @@
 /* What the media threads have to tell the engine: a bounded queue, many writers, one reader, no locks.
  *
- * Each cell carries a sequence number that says whose turn it is (Dmitry Vyukov's bounded queue). PJMEDIA may run several conference
- * threads, so two ports can write at once; only the engine thread reads. A full ring refuses, and the port tries again with its next
- * frame, so no news is ever lost.
+ * Each cell carries a sequence number that says whose turn it is (Dmitry Vyukov's bounded queue). PJMEDIA may run
+ * several conference threads, so two ports can write at once; only the engine thread reads. A full ring refuses, and
+ * the port tries again with its next frame, so no news is ever lost.
  */
 #ifndef AGNER_NEWS_RING_H
 #define AGNER_NEWS_RING_H

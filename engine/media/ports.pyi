@@ -1,10 +1,10 @@
 """What media may ask of PJMEDIA, on one page. Implemented in ports.pyx over the C ports.
 
-Engine thread only, but RingSet: writer thread only. Failures raise MediaError with PJMEDIA's words. A slot is a port of the conference
-bridge, a stream is pjsua's number of a call.
+Engine thread only, but RingSet: writer thread only. Failures raise MediaError with PJMEDIA's words. A slot is a port of
+the conference bridge, a stream is pjsua's number of a call.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ def disconnect(source: int, listener: int) -> None:
 def n_slots() -> int:
     """Ports in the bridge, without its own port 0. Ports leave it asynchronously, within a frame."""
 
-def pool_use() -> tuple[int, int]:
-    """PJSIP's memory pools in use: how many, bytes."""
+def pool_use(named: bytes = b"") -> tuple[int, int]:
+    """PJSIP's memory pools in use whose name begins so: how many, bytes."""
 
 # ---- queue audio
 
@@ -74,12 +74,12 @@ class Ring:
 
 class RingSet:
     def __len__(self) -> int: ...
-    def add(self, key: Hashable, ring: Ring) -> None:
+    def add(self, key: int, ring: Ring) -> None:
         """The set frees the ring when it is done. `ring` must not be used to write afterwards but by taps."""
 
-    def drain(self) -> tuple[Sequence[tuple[Hashable, int, int, bytes | int]], Iterable[Hashable], bool]:
-        """Take what all rings hold, without the GIL: (key, kind, rate, int16 pairs or the length of the silence) in order, the keys
-        whose ring was closed and is drained, and whether there is more to take at once."""
+    def drain(self) -> tuple[Sequence[tuple[int, int, int, bytes | int]], Iterable[int], bool]:
+        """Take what all rings hold, without the GIL: (key, kind, rate, int16 pairs or the length of the silence) in
+        order, the keys whose ring was closed and is drained, and whether there is more to take at once."""
 
 def install_tap() -> None:
     """Into the stream of every call that comes in from now on. Twice is once."""
@@ -90,4 +90,5 @@ def tap_rate(stream: int) -> int:
     """Hz of the leg's codec; 0 if it has no tap."""
 
 def record(stream: int, ring: Ring | None) -> None:
-    """From the next frame on, through re-INVITEs, until another ring or None comes. MediaError if the stream has no tap."""
+    """From the next frame on, through re-INVITEs, until another ring or None comes. MediaError if the stream has no
+    tap."""

@@ -1,13 +1,14 @@
 # cython: language_level=3
 """The Cython face of the C ports and of PJSUA's conference bridge. Its contract is ports.pyi.
 
-Everything is called by the engine thread, but RingSet by the writer thread. PJMEDIA's threads run C only and never wait for
-the GIL, so holding it while PJMEDIA's own short locks are taken cannot deadlock.
+Everything is called by the engine thread, but RingSet by the writer thread. PJMEDIA's threads run C only and never wait
+for the GIL, so holding it while PJMEDIA's own short locks are taken cannot deadlock.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport strncmp
 
 from engine.callflow.errors import MediaError
 
@@ -18,13 +19,13 @@ cdef extern from "<pjsua-lib/pjsua.h>" nogil:
         pass
     ctypedef struct pj_pool_t:
         pj_pool_t *next
+        char obj_name[32]
     ctypedef struct pj_list:
         void *next
     ctypedef struct pj_lock_t:
         pass
     ctypedef struct pj_caching_pool:
         pj_pool_factory factory
-        size_t used_count
         pj_list used_list
         pj_lock_t *lock
     ctypedef struct pj_str_t:
@@ -141,16 +142,18 @@ def n_slots():
     return pjmedia_conf_get_port_count(pjsua_var.mconf) - 1
 
 
-def pool_use():
+def pool_use(bytes named=b""):
     cdef void *pool
-    cdef size_t n_bytes = 0
+    cdef const char *prefix = named
+    cdef size_t n_prefix = len(named), n_bytes = 0, n_pools = 0
     bridge()
     pj_lock_acquire(pjsua_var.cp.lock)
     pool = pjsua_var.cp.used_list.next
     while pool != &pjsua_var.cp.used_list:
-        n_bytes += pj_pool_get_used_size(<pj_pool_t *>pool)
+        if strncmp((<pj_pool_t *>pool).obj_name, prefix, n_prefix) == 0:
+            n_pools += 1
+            n_bytes += pj_pool_get_used_size(<pj_pool_t *>pool)
         pool = (<pj_pool_t *>pool).next
-    n_pools = pjsua_var.cp.used_count
     pj_lock_release(pjsua_var.cp.lock)
     return n_pools, n_bytes
 

@@ -1,7 +1,8 @@
 /* Looping music with prompts over it. See queue_audio_port.h.
  *
- * The engine writes commands as atomics: the wanted music, a ring of prompts with a mark up to which they are cancelled, and mute.
- * get_frame runs on a conference thread and reads them once a frame. Gains move by a step a sample, so nothing clicks.
+ * The engine writes commands as atomics: the wanted music, a ring of prompts with a mark up to which they are
+ * cancelled, and mute. get_frame runs on a conference thread and reads them once a frame. Gains move by a step a
+ * sample, so nothing clicks.
  */
 #include "queue_audio_port.h"
 
@@ -168,7 +169,7 @@ static bool render_music(struct queue_audio_port *port, bool speaking, pj_int16_
     return heard;
 }
 
-/* The prompt at the tail of the ring is over: tell, if it ended a play, and go to the next. False if the news must wait. */
+/* The prompt at the tail is over: tell, if it ended a play, and go to the next. False if the news must wait. */
 static bool end_prompt(struct queue_audio_port *port, unsigned tail, bool cancelled)
 {
     const struct prompt *prompt = &port->prompts[tail % MAX_PROMPTS];
@@ -182,8 +183,8 @@ static bool end_prompt(struct queue_audio_port *port, unsigned tail, bool cancel
 }
 
 /* Add the next samples of the prompts to `out`. */
-static void render_prompts(struct queue_audio_port *port, unsigned tail, unsigned head, unsigned cancel_to, pj_int16_t *out,
-                           unsigned n)
+static void render_prompts(struct queue_audio_port *port, unsigned tail, unsigned head, unsigned cancel_to,
+                           pj_int16_t *out, unsigned n)
 {
     unsigned i = 0;
 

@@ -23,7 +23,8 @@ void agner_queue_audio_set_music(pjmedia_port *port, const struct agner_sound *m
 
 /* Queue a prompt behind those that are queued. `last` marks the last prompt of a play: its end is told as news.
  * PJ_ETOOMANY if 64 prompts are waiting. */
-pj_status_t agner_queue_audio_push(pjmedia_port *port, const struct agner_sound *prompt, pj_int64_t play, pj_bool_t last);
+pj_status_t agner_queue_audio_push(pjmedia_port *port, const struct agner_sound *prompt, pj_int64_t play,
+                                   pj_bool_t last);
 
 /* How many more prompts agner_queue_audio_push() would take now. */
 unsigned agner_queue_audio_room(pjmedia_port *port);

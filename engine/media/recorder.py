@@ -1,8 +1,10 @@
-"""Recordings on their way from the rings to the disk, in a thread of their own. Counterpart: recording_tap_port.c fills the rings.
+"""Recordings on their way from the rings to the disk, in a thread of their own. Counterpart: recording_tap_port.c fills
+the rings.
 
-The thread takes what all rings hold a few times a second, in one go and without the GIL, and gives it to soundfile. The media clock
-never waits for it: a ring that runs full counts what it loses, and the file has silence of that length. A disk that is full or gone is
-tried again every second, and what it missed is silence too. What happens to a file is told by poll(), never raised.
+The thread takes what all rings hold a few times a second, in one go and without the GIL, and gives it to soundfile. The
+media clock never waits for it: a ring that runs full counts what it loses, and the file has silence of that length. A
+disk that is full or gone is tried again every second, and what it missed is silence too. What happens to a file is told
+by poll(), never raised.
 """
 
 import contextlib
@@ -143,7 +145,8 @@ class RecordingFile:
 
 
 def stamp_flac(path: Path, n_frames: int) -> None:
-    """Write the length into the file's STREAMINFO (RFC 9639 section 8.2), which libFLAC does only when it closes the file."""
+    """Write the length into the file's STREAMINFO (RFC 9639 section 8.2), which libFLAC does only when it closes the
+    file."""
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDWR)
         try:
@@ -167,7 +170,8 @@ class Recorder:
         self._thread.start()
 
     def start(self, leg: int, path: Path, rate: int) -> ports.Ring:
-        """A ring for a leg whose codec has this rate; what is put into it goes to `path`. The file is opened by the thread."""
+        """A ring for a leg whose codec has this rate; what is put into it goes to `path`. The file is opened by the
+        thread."""
         if path.suffix[1:] not in FORMATS:
             raise ValueError(f"{path}: recordings are {' or '.join(FORMATS)}")
         ring = ports.Ring(int(rate * RING_S))
@@ -182,7 +186,8 @@ class Recorder:
         return news
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write out and close what is left. Rings that a tap still holds after half of the time are taken as they are."""
+        """Write out and close what is left. Rings that a tap still holds after half of the time are taken as they
+        are."""
         self._stop = True
         self._wake.set()
         self._thread.join(timeout_s)

@@ -1,11 +1,11 @@
-/* From a recorded leg to the disk: one writer (the leg's tap), one reader (the writer thread), no locks, nothing ever waits.
+/* From a recorded leg to the disk: one writer (the leg's tap), one reader (the writer thread), no locks, no waiting.
  *
- * The ring holds chunks: a header word with kind and length, a word with the sample rate, and for audio one word a sample, the left
- * channel in its low half. Lengths are samples per channel. What finds no room is counted, and told as a LOST chunk of the same
- * length before the next audio, so both channels and the clock stay where they were.
+ * The ring holds chunks: a header word with kind and length, a word with the sample rate, and for audio one word a
+ * sample, the left channel in its low half. Lengths are samples per channel. What finds no room is counted, and told as
+ * a LOST chunk of the same length before the next audio, so both channels and the clock stay where they were.
  *
- * A ring outlives the tap that fills it: a re-INVITE replaces the tap, and the reader is done only when the engine has closed the ring
- * and no tap holds it any more.
+ * A ring outlives the tap that fills it: a re-INVITE replaces the tap, and the reader is done only when the engine has
+ * closed the ring and no tap holds it any more.
  */
 #ifndef AGNER_RECORDING_RING_H
 #define AGNER_RECORDING_RING_H

@@ -1,11 +1,12 @@
 /* A port around the caller's stream port. See recording_tap_port.h.
  *
- * The conference calls put_frame once per frame whatever happens: with what the caller hears, or with an empty heart-beat. That is the
- * clock of the recording. It calls get_frame only while somebody listens to the caller. When nobody does, the tap itself takes the
- * frame: so the caller is always recorded, and the jitter buffer does not fill with old audio that the agent would hear later.
+ * The conference calls put_frame once per frame whatever happens: with what the caller hears, or with an empty
+ * heart-beat. That is the clock of the recording. It calls get_frame only while somebody listens to the caller. When
+ * nobody does, the tap itself takes the frame: so the caller is always recorded, and the jitter buffer does not fill
+ * with old audio that the agent would hear later.
  *
- * Frames the caller sent wait for their put_frame in a short queue, as get and put may come in pairs where the frame lengths of stream
- * and bridge differ.
+ * Frames the caller sent wait for their put_frame in a short queue, as get and put may come in pairs where the frame
+ * lengths of stream and bridge differ.
  */
 #include "recording_tap_port.h"
 

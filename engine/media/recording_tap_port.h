@@ -1,4 +1,4 @@
-/* A tap in the stream of each caller's leg: what goes through it both ways can be recorded. No conference slot, no thread. */
+/* A tap in the stream of each caller's leg: what goes through it both ways can be recorded. No slot, no thread. */
 #ifndef AGNER_RECORDING_TAP_PORT_H
 #define AGNER_RECORDING_TAP_PORT_H
 
@@ -6,7 +6,7 @@
 
 #include "recording_ring.h"
 
-/* Put a tap into the audio stream of every call that comes in (UAS) from now on. Once, after the pjsua library is initialised. */
+/* Put a tap into the audio stream of every call that comes in (UAS) from now on. After pjsua is initialised. */
 void agner_tap_install(void);
 void agner_tap_uninstall(void);
 

@@ -1,7 +1,8 @@
-"""Prompts and music as they lie in the prompts folder: its manifest, and every file as samples. Counterpart: media.py plays them.
+"""Prompts and music as they lie in the prompts folder: its manifest, and every file as samples. Counterpart: media.py
+plays them.
 
-All is read, resampled once to the bridge's rate and checked when the switch starts, with every complaint in one run; nothing is
-decoded while calls are up. No PJSIP here, so that `agner check` can say what is wrong without it.
+All is read, resampled once to the bridge's rate and checked when the switch starts, with every complaint in one run;
+nothing is decoded while calls are up. No PJSIP here, so that `agner check` can say what is wrong without it.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,7 +87,8 @@ def _prompt(folder: Path, name: str, entry: object, complain: Callable[[str], No
 
 
 def load(folder: Path, rate: int) -> Sounds:
-    """Every prompt in every language and all music, at `rate` Hz. MediaError with all that is wrong, one complaint a line."""
+    """Every prompt in every language and all music, at `rate` Hz. MediaError with all that is wrong, one complaint a
+    line."""
     manifest = read_manifest(folder)
     complaints: list[str] = []
 
@@ -112,8 +114,8 @@ def load(folder: Path, rate: int) -> Sounds:
 
 
 def read_sound(path: Path, rate: int) -> Samples:
-    """One file of any format libsndfile reads, mixed to mono, at `rate` Hz. MediaError if it is missing, unreadable, empty, silent
-    or longer than MAX_S."""
+    """One file of any format libsndfile reads, mixed to mono, at `rate` Hz. MediaError if it is missing, unreadable,
+    empty, silent or longer than MAX_S."""
     if not path.is_file():
         raise MediaError(f"{path}: there is no such file")
     try:

@@ -1,4 +1,4 @@
-"""A real conference bridge on PJMEDIA's null sound device, and calls to ourselves over 127.0.0.1. One pjsua library a process."""
+"""A real conference bridge on PJMEDIA's null sound device, and calls to ourselves over 127.0.0.1."""
 
 import os
 import time
@@ -37,6 +37,14 @@ def tones_in(samples: np.ndarray, rate: int = RATE, at_least: float = 300) -> se
     return found
 
 
+def option(status: int = 0) -> pj.CallOpParam:
+    """Audio alone. By default PJSIP offers real-time text too, whose end blocks the loop for 300 ms."""
+    option = pj.CallOpParam(True)
+    option.opt.videoCount = option.opt.textCount = 0
+    option.statusCode = status
+    return option
+
+
 class Line(pj.Call):
     """One end of a call to ourselves."""
 
@@ -54,7 +62,8 @@ class Line(pj.Call):
         self.is_over = self.getInfo().state == pj.PJSIP_INV_STATE_DISCONNECTED
 
     def onCallMediaState(self, prm) -> None:
-        for media in self.getInfo().media:
+        info = self.getInfo()  # owns its media
+        for media in info.media:
             if media.type == pj.PJMEDIA_TYPE_AUDIO and media.audioConfSlot >= 0:
                 self.slots.append(media.audioConfSlot)
 
@@ -65,9 +74,7 @@ class Account(pj.Account):
     def onIncomingCall(self, prm) -> None:
         line = Line(self.floor, prm.callId)
         self.floor.incoming.append(line)
-        answer = pj.CallOpParam()
-        answer.statusCode = 200
-        line.answer(answer)
+        line.answer(option(200))
 
 
 class Floor:
@@ -118,14 +125,13 @@ class Floor:
         """(the phone that calls, our end of its call), both with audio."""
         phone = Line(self)
         n_before = len(self.incoming)
-        phone.makeCall(f"sip:floor@127.0.0.1:{SIP_PORT}", pj.CallOpParam(True))
+        phone.makeCall(f"sip:floor@127.0.0.1:{SIP_PORT}", option())
         assert self.until(lambda: len(self.incoming) > n_before and self.incoming[-1].slots and phone.slots)
         return phone, self.incoming[-1]
 
     def hang_up(self, *lines: Line) -> None:
-        for line in lines:
-            if not line.is_over:
-                line.hangup(pj.CallOpParam(True))
+        """The first hangs up, the others follow."""
+        lines[0].hangup(option())
         assert self.until(lambda: all(line.is_over for line in lines))
         self.incoming = [line for line in self.incoming if not line.is_over]
 

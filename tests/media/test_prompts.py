@@ -1,0 +1,136 @@
+"""The prompts as shipped: each in both languages, at the right format and level, and used; and what a wrong file is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from engine.callflow.errors import MediaError
+from engine.media import sounds
+from prompts import make_prompts
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "prompts"
+MANIFEST = sounds.read_manifest(FOLDER)
+FILES = sorted({path for prompt in MANIFEST.prompts.values() for path in prompt.files.values()})
+
+
+def test_manifest_and_files_are_one_to_one():
+    spoken = {path for language in sounds.LANGUAGES for path in (FOLDER / language).iterdir()}
+    assert set(FILES) == spoken
+    assert set(MANIFEST.music.values()) == set((FOLDER / "music").iterdir())
+
+
+def test_every_prompt_is_used_by_a_plan():
+    def scalars(node):
+        if isinstance(node, yaml.ScalarNode):
+            yield node.value
+        elif isinstance(node, yaml.SequenceNode):
+            for child in node.value:
+                yield from scalars(child)
+        elif isinstance(node, yaml.MappingNode):
+            for key, child in node.value:
+                yield from scalars(key)
+                yield from scalars(child)
+
+    used = {
+        value
+        for path in (ROOT / "config" / "plans").glob("*.yaml")
+        for value in scalars(yaml.compose(path.read_text()))
+    }
+    assert set(MANIFEST.prompts) <= used
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_prompt_format_level_and_length(path):
+    info = soundfile.info(path)
+    assert info.channels == 1 and info.samplerate in (8000, 16000, 24000, 32000, 44100, 48000)
+    samples, rate = soundfile.read(path)
+    assert 1.0 <= len(samples) / rate <= 30.0
+    level = make_prompts.active_level_dbfs(samples, rate)
+    assert abs(level - make_prompts.LEVEL_DBFS) <= make_prompts.LEVEL_WINDOW_DB
+    assert 20 * np.log10(np.max(np.abs(samples))) <= make_prompts.PEAK_DBFS + 0.1
+    quiet = np.abs(samples) < 10 ** (-50 / 20)
+    loud = np.flatnonzero(~quiet)
+    assert loud[0] / rate <= 0.3 and (len(samples) - loud[-1]) / rate <= 0.3, "silence at an end"
+
+
+@pytest.mark.parametrize("name", MANIFEST.music)
+def test_music_loops_without_a_click(name):
+    samples, _ = soundfile.read(MANIFEST.music[name])
+    seam = abs(samples[0] - samples[-1])
+    assert seam <= np.max(np.abs(np.diff(samples)))
+    assert np.max(np.abs(samples)) < 0.7
+
+
+def test_words_are_in_their_language():
+    for prompt in MANIFEST.prompts.values():
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in prompt.words["zh"]), prompt.name
+        assert prompt.words["en"].isascii(), prompt.name
+
+
+def test_same_words_make_the_same_file(tmp_path):
+    for _ in range(2):
+        make_prompts.write(tmp_path / "new.wav", make_prompts.level(make_prompts.speak("Same words.", "en")))
+        (tmp_path / "new.wav").rename(tmp_path / f"{len(list(tmp_path.iterdir()))}.wav")
+    first, second = sorted(tmp_path.iterdir())
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_studio_recordings_are_left_alone(tmp_path):
+    soundfile.write(tmp_path / "studio.wav", np.zeros(100), 48000)
+    assert not make_prompts.is_ours(tmp_path / "studio.wav")
+    assert all(make_prompts.is_ours(path) for path in FILES)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+def test_load_resamples_to_the_bridge(rate):
+    loaded = sounds.load(FOLDER, rate)
+    for prompt in MANIFEST.prompts.values():
+        for language, path in prompt.files.items():
+            info = soundfile.info(path)
+            assert len(loaded.prompts[language, prompt.name]) / rate == pytest.approx(info.duration, abs=0.001)
+    assert loaded.rate == rate and set(loaded.music) == set(MANIFEST.music)
+
+
+def test_studio_formats_are_read(tmp_path):
+    stereo = np.random.default_rng(1).uniform(-0.5, 0.5, (44100, 2))
+    for name in ("a.flac", "b.ogg", "c.wav", "d.mp3"):
+        soundfile.write(tmp_path / name, stereo, 44100)
+        assert len(sounds.read_sound(tmp_path / name, 8000)) == pytest.approx(8000, abs=200)
+
+
+def test_all_complaints_in_one_run(tmp_path):
+    (tmp_path / "zh").mkdir()
+    (tmp_path / "en").mkdir()
+    soundfile.write(tmp_path / "zh" / "one.wav", np.zeros(0), 8000)
+    (tmp_path / "en" / "one.wav").write_text("words, not sound")
+    (tmp_path / "manifest.yaml").write_text(
+        "prompts: {one: {file: one.wav, zh: 您好, en: Hello}}\nmusic: {hold: music/none.wav}\n"
+    )
+    with pytest.raises(MediaError) as caught:
+        sounds.load(tmp_path, 8000)
+    complaints = str(caught.value).splitlines()
+    assert len(complaints) == 3
+    assert "zh/one.wav: there is nothing to hear" in complaints[0]
+    assert "en/one.wav: not a sound file" in complaints[1]
+    assert "music/none.wav: there is no such file" in complaints[2]
+
+
+def test_manifest_mistakes_are_told(tmp_path):
+    with pytest.raises(MediaError, match="manifest.yaml: No such file"):
+        sounds.read_manifest(tmp_path)
+    (tmp_path / "manifest.yaml").write_text("prompts: {one: {file: one.wav, zh: 您好}, two: 5}\n")
+    with pytest.raises(MediaError) as caught:
+        sounds.read_manifest(tmp_path)
+    assert "prompt one: `en` is missing" in str(caught.value) and "prompt two: `file` is missing" in str(caught.value)
+
+
+def test_sounds_need_no_pjsip():
+    program = "import sys; sys.modules['pjsua2'] = None; import engine.media.sounds; print('engine.media.ports' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False"
