@@ -9,13 +9,14 @@ names where the call stands. The fixture `play` (conftest.py) closes every playb
 what the test expects beside what the call did.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from engine.callflow import events as ev
 from engine.callflow.call import Call, Rules
 from engine.callflow.commands import Command, OpenCdr, WriteCdr, WriteSegment
 from engine.callflow.events import Event
+from engine.callflow.plan import Step
 from engine.callflow.table import State
 
 RULES = Rules(max_talk_s=3600, ending_s=35, record_from="answered", recording="c1.wav")
@@ -126,7 +127,8 @@ class Playbook:
             self._compare(expected, f"state({self.call.state})", self.call.state is expected.state)
             return self
         command = self._asked.pop(0) if self._asked else None
-        self._compare(expected, command or "(nothing)", command is not None and _fits(expected, command))
+        is_same = command is not None and _fits(expected, command)
+        self._compare(expected, brief(command) if command else "(nothing)", is_same)
         return self
 
     def close(self) -> None:
@@ -157,7 +159,7 @@ class Playbook:
             self._break(f">> {clock}", f"(a timer is due before, at {deadline:g} s: say expire())")
 
     def _send(self, event: Event) -> None:
-        text = f">> {event}"
+        text = f">> {brief(event)}"
         self._ladder.append((text, text))
         try:
             self._asked = self.call.handle(event, self.now)
@@ -167,20 +169,33 @@ class Playbook:
             raise
 
     def _compare(self, expected: object, happened: object, is_same: bool) -> None:
-        name = expected.__name__ if isinstance(expected, type) else str(expected)
+        name = expected.__name__ if isinstance(expected, type) else brief(expected)
         if not is_same:
             self._break(f"<< {name}", f"<< {happened}   <-- HERE")
         self._ladder.append((f"<< {name}", f"<< {happened}"))
 
     def _expect_no_more(self, upcoming: object) -> None:
         if self._asked:
-            self._break(f">> {upcoming}" if upcoming else "(the end)", f"<< {self._asked.pop(0)}   <-- HERE, not named")
+            left = f">> {brief(upcoming)}" if upcoming else "(the end)"
+            self._break(left, f"<< {brief(self._asked.pop(0))}   <-- HERE, not named")
 
     def _break(self, left: str, right: str) -> None:
         self._is_broken = True
         self._ladder.append((left, right))
-        self._ladder += [("", f"<< {command}") for command in self._asked]
+        self._ladder += [("", f"<< {brief(command)}") for command in self._asked]
         raise Mismatch("\n" + self.ladder())
+
+
+def brief(value: object) -> str:
+    """One line of a ladder: fields with nothing to tell are left out."""
+    if isinstance(value, Step):
+        return f"<{value.describe()}>"
+    if isinstance(value, Like | Clock | Standing):
+        return str(value)
+    if not is_dataclass(value):
+        return repr(value)
+    told = [(f.name, getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) not in (None, "", ())]
+    return f"{type(value).__name__}({', '.join(f'{name}={brief(what)}' for name, what in told)})"
 
 
 def _fits(expected: Command | type[Command] | Like, command: Command) -> bool:

@@ -30,6 +30,7 @@ from engine.callflow.call import Call, Rules
 from engine.callflow.errors import BusyError, ImpossibleEvent, MediaError
 from engine.callflow.events import Refusal
 from engine.callflow.table import State
+from tests.floor.playbook import brief
 from tests.floor.storm_acd import Acd, Fault
 
 HOURS_S = 3600.0  # time enough for every leg that ends at all
@@ -458,4 +459,4 @@ _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {
 
 
 def ladder(storm: Storm) -> str:
-    return "\n".join(f"{now:9.3f} {arrow} {what}" for now, arrow, what in storm.story)
+    return "\n".join(f"{now:9.3f} {arrow} {brief(what)}" for now, arrow, what in storm.story)
