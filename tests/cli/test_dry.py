@@ -113,3 +113,8 @@ def test_completion_offers_commands(agner: Callable[..., Result], monkeypatch: p
     monkeypatch.setenv("COMP_CWORD", "1")
     result = CliRunner().invoke(main, env={"_AGNER_COMPLETE": "bash_complete"}, prog_name="agner")
     assert result.output == "plain,check\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_help_is_there(name: str, agner: Callable[..., Result]) -> None:
+    assert agner(name, "--help").exit_code == 0
