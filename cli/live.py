@@ -11,7 +11,19 @@ import click
 from click.shell_completion import CompletionItem
 from rich.table import Table
 
-from cli.show import Row, ask_or_exit, cell, completed, console, json_option, print_json, seconds, table, text
+from cli.show import (
+    WIDE_TABLE,
+    Row,
+    ask_or_exit,
+    cell,
+    completed,
+    console,
+    json_option,
+    print_json,
+    seconds,
+    table,
+    text,
+)
 
 # ---- queues
 
@@ -22,31 +34,66 @@ from cli.show import Row, ask_or_exit, cell, completed, console, json_option, pr
 def queues(folder: Path, as_json: bool) -> None:
     """Show the queues: who waits, who works, how well it goes today.
 
-    SL is the share of calls answered within the queue's target, ASA the mean time to answer.
+    SL is the share of calls answered within the queue's target, ASA the mean time to answer. Below 130 columns the
+    least needed ones are left out; --json has everything.
     """
     rows = ask_or_exit(folder, "queues")
-    print_json(rows) if as_json else console().print(queue_table(rows))
+    if as_json:
+        print_json(rows)
+    else:
+        screen = console()
+        screen.print(queue_table(rows, screen.width))
 
 
-def queue_table(rows: list[Row]) -> Table:
+def queue_table(rows: list[Row], width: int) -> Table:
+    return _wide_queue_table(rows) if width >= WIDE_TABLE else _narrow_queue_table(rows)
+
+
+def _wide_queue_table(rows: list[Row]) -> Table:
     shown = table(
         *("queue", "n waiting", "longest wait (s)", "n logged in", "n ready", "n reserved", "n talking", "n ACW"),
         *("n not ready", "n offered", "n answered", "n abandoned", "n timed out", "SL (%)", "target", "ASA (s)"),
     )
     for row in rows:
         counts = ("logged_in", "ready", "reserved", "talking", "acw", "not_ready")
-        level = row["sl_percent"]
         shown.add_row(
             cell(row["queue"]),
             str(row["waiting"]),
             seconds(row["longest_wait_s"]),
             *(str(row["agents"][name]) for name in counts),
             *(str(row[name]) for name in ("offered", "answered", "abandoned", "timed_out")),
-            "" if level is None else f"{level:.1f}",
+            _percent(row["sl_percent"]),
             cell(row["sl_target"]),
             seconds(row["asa_s"]),
         )
     return shown
+
+
+def _narrow_queue_table(rows: list[Row]) -> Table:
+    """For 80 columns. Busy is reserved, talking or in wrap-up."""
+    shown = table(
+        *("queue", "n waiting", "longest (s)", "n ready", "n busy", "n not ready", "n answered", "n abandoned"),
+        *("SL (%)", "ASA (s)"),
+    )
+    for row in rows:
+        agents = row["agents"]
+        shown.add_row(
+            cell(row["queue"]),
+            str(row["waiting"]),
+            seconds(row["longest_wait_s"]),
+            str(agents["ready"]),
+            str(agents["reserved"] + agents["talking"] + agents["acw"]),
+            str(agents["not_ready"]),
+            str(row["answered"]),
+            str(row["abandoned"]),
+            _percent(row["sl_percent"]),
+            seconds(row["asa_s"]),
+        )
+    return shown
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 # ---- agents
@@ -59,15 +106,20 @@ def agents(ctx: click.Context, as_json: bool) -> None:
     """Show agents; log them in or out, ready or not ready."""
     if ctx.invoked_subcommand is None:
         rows = ask_or_exit(ctx.obj, "agents")
-        print_json(rows) if as_json else console().print(agent_table(rows))
+        if as_json:
+            print_json(rows)
+        else:
+            screen = console()
+            screen.print(agent_table(rows, screen.width))
 
 
-def agent_table(rows: list[Row]) -> Table:
-    shown = table("agent", "name", "state", "in state (s)", "reason", "call", "queues", "skills", "phone")
+def agent_table(rows: list[Row], width: int) -> Table:
+    """In a narrow terminal without skills and phones."""
+    last = ("reason", "call", "queues", "skills", "phone")[: None if width >= WIDE_TABLE else 3]
+    shown = table("agent", "name", "state", "in state (s)", *last)
     for row in rows:
-        cells = [cell(row[key]) for key in ("reason", "call", "queues", "skills", "phone")]
-        state = row["state"]
-        shown.add_row(cell(row["agent"]), cell(row["name"]), _coloured(state), seconds(row["state_s"]), *cells)
+        cells = (cell(row[key]) for key in last)
+        shown.add_row(cell(row["agent"]), cell(row["name"]), _coloured(row["state"]), seconds(row["state_s"]), *cells)
     return shown
 
 

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+from rich.table import Table
 
 from cli.main import fail, load_or_exit
-from cli.show import cell, console, json_option, local, print_json, seconds, table, text
+from cli.show import WIDE_TABLE, Row, cell, console, json_option, local, print_json, seconds, table, text
 from engine.callflow.settings import Settings
 from engine.records.search import Archive, Page, Wanted
 from engine.records.store import StorageError
@@ -101,21 +102,31 @@ def cdr(folder: Path, call: str | None, as_json: bool, **search: Any) -> None:
     if as_json:
         print_json({"total": page.n_total, "offset": wanted.offset, "dispositions": totals, "calls": page.rows})
         return
+    screen = console()
+    screen.print(_cdr_table(page.rows, is_wide=screen.width >= WIDE_TABLE))
+    click.echo(", ".join(f"{name} {n}" for name, n in totals.items()), nl=bool(totals))
+    _tell_page(page, wanted, "calls")
+
+
+def _cdr_table(rows: list[Row], is_wide: bool) -> Table:
+    times = ("wait_s", "talk_s", "duration_s") if is_wide else ("wait_s", "talk_s")
+    last = ("status", "ended_by", "call", "recording") if is_wide else ("call",)
+    names = {"status": "n SIP", "ended_by": "ended by"}
     shown = table(
-        *("arrived", "ANI", "DNIS", "queue", "agent", "wait (s)", "talk (s)", "duration (s)", "disposition", "n SIP"),
-        *("ended by", "call", "recording"),
+        *("arrived", "ANI", "DNIS", "queue", "agent"),
+        *(f"{key.removesuffix('_s')} (s)" for key in times),
+        "disposition",
+        *(names.get(key, key) for key in last),
     )
-    for row in page.rows:
+    for row in rows:
         shown.add_row(
             local(row["arrived_at"]),
             *(cell(row[key]) for key in ("ani", "dnis", "queue", "agent")),
-            *(seconds(row[key]) for key in ("wait_s", "talk_s", "duration_s")),
+            *(seconds(row[key]) for key in times),
             cell(row["disposition"] or "open"),
-            *(cell(row[key]) for key in ("status", "ended_by", "call", "recording")),
+            *(cell(row[key]) for key in last),
         )
-    console().print(shown)
-    click.echo(", ".join(f"{name} {n}" for name, n in totals.items()), nl=bool(totals))
-    _tell_page(page, wanted, "calls")
+    return shown
 
 
 def _show_call(settings: Settings, call: str, as_json: bool) -> None:

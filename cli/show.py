@@ -21,6 +21,7 @@ from cli.main import fail, load_or_exit
 from engine.control import ControlError, NoDaemon, ask
 
 EXIT_NO_DAEMON = 3
+WIDE_TABLE = 130  # columns of a terminal from which on tables show everything
 WIDE = 400  # columns, where there is no terminal
 
 Row = dict[str, Any]
@@ -47,7 +48,7 @@ def console() -> Console:
 
 def table(*headers: str) -> Table:
     """Headers that end in a unit, or begin with "n ", stand over numbers."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for header in headers:
         made.add_column(header.removeprefix("n "), justify="right" if _is_number(header) else "left")
     return made

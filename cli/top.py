@@ -33,7 +33,7 @@ def top(folder: Path, once: bool, every_s: float, as_json: bool) -> None:
         return
     screen = console()
     if once:
-        screen.print(board(floor))
+        screen.print(board(floor, screen.width))
         return
     try:
         _run(screen, folder, floor, every_s)
@@ -44,29 +44,35 @@ def top(folder: Path, once: bool, every_s: float, as_json: bool) -> None:
 def _run(screen: Console, folder: Path, floor: Row, every_s: float) -> None:
     if not screen.is_terminal or screen.is_dumb_terminal:
         while True:
-            screen.print(board(floor))
+            screen.print(board(floor, screen.width))
             time.sleep(every_s)
             floor = ask_or_exit(folder, "floor")
-    with Live(board(floor), console=screen, auto_refresh=False, screen=True) as live:
+    with Live(board(floor, screen.width), console=screen, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(every_s)
-            live.update(board(ask_or_exit(folder, "floor")), refresh=True)
+            live.update(board(ask_or_exit(folder, "floor"), screen.width), refresh=True)
 
 
-def board(floor: Row) -> RenderableType:
-    """One frame, from the answer to `floor`."""
+def board(floor: Row, width: int) -> RenderableType:
+    """One frame of that many columns, from the answer to `floor`."""
     live = [call for call in floor["calls"] if call["position"] is None]
     waiting = sorted(
         (call for call in floor["calls"] if call["position"] is not None),
         key=lambda call: (call["queue"] or "", call["position"]),
     )
-    parts: list[RenderableType] = [_head(floor["status"]), Text(), queue_table(floor["queues"])]
+    agents = [agent for agent in floor["agents"] if agent["state"] != "LOGGED_OUT"]
+    n_out = len(floor["agents"]) - len(agents)
+    parts: list[RenderableType] = [_head(floor["status"]), Text(), queue_table(floor["queues"], width)]
     if waiting:
-        parts += [Text(f"Waiting: {len(waiting)}", style="bold"), _waiting_table(waiting)]
-    parts.append(agent_table(floor["agents"]))
+        parts += [_title(f"Waiting: {len(waiting)}"), _waiting_table(waiting)]
+    parts += [_title(f"Agents: {len(agents)} logged in, {n_out} out"), agent_table(agents, width)]
     if live:
-        parts += [Text(f"Other calls: {len(live)}", style="bold"), _calls_table(live)]
+        parts += [_title(f"Other calls: {len(live)}"), _calls_table(live)]
     return Group(*parts)
+
+
+def _title(words: str) -> Text:
+    return Text("\n" + words, style="bold")
 
 
 def _head(status: Row) -> Text:

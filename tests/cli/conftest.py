@@ -1,4 +1,4 @@
-"""A folder to run the command line in, with the shipped configuration; and a daemon's socket with a small floor behind it."""
+"""A folder with the shipped configuration to run the command line in, and a daemon's socket with a small floor."""
 
 import threading
 from pathlib import Path
@@ -27,17 +27,21 @@ QUEUES = [
 
 
 def call(n, **changes):
-    return {"call": f"c{n}", "trunk": "carrier", "ani": f"+86138{n:04}", "dnis": "4001", "state": "QUEUED", "state_s": 1.5 + n,
-            "age_s": 4.0 + n, "queue": "support", "position": n, "wait_s": 1.5 + n, "agent": None,
-            "step": "main.yaml:12", **changes}  # fmt: skip
+    row = {
+        "call": f"c{n}", "trunk": "carrier", "ani": f"+86138{n:04}", "dnis": "4001", "state": "QUEUED",
+        "state_s": 1.5 + n, "age_s": 4.0 + n, "queue": "support", "position": n, "wait_s": 1.5 + n, "agent": None,
+        "step": "main.yaml:12",
+    }  # fmt: skip
+    return row | changes
 
 
-CALLS = [call(n) for n in range(20, 0, -1)] + [
-    call(99, state="TALKING", position=None, wait_s=None, agent="amy", ani="\x1b[2J[bold]evil")
-]
-STATUS = {"version": "0.1.0", "pid": 1, "uptime_s": 3661.0, "draining": False, "n_calls": 21, "n_legs": 22, "n_slots": 23,
-          "calls_total": 500, "calls_per_s": 3.5, "records_pending": 4, "trace_dropped": 0, "storage_ok": True,
-          "engine_delay_ms": 0.8}  # fmt: skip
+TALKING = call(99, state="TALKING", position=None, wait_s=None, agent="amy", ani="\x1b[2J[bold]evil")
+CALLS = [*(call(n) for n in range(20, 0, -1)), TALKING]
+STATUS = {
+    "version": "0.1.0", "pid": 1, "uptime_s": 3661.0, "draining": False, "n_calls": 21, "n_legs": 22, "n_slots": 23,
+    "calls_total": 500, "calls_per_s": 3.5, "records_pending": 4, "trace_dropped": 0, "storage_ok": True,
+    "engine_delay_ms": 0.8,
+}  # fmt: skip
 
 
 class Floor:

@@ -1,5 +1,6 @@
 """The commands that look at the floor, over a real control socket."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import time
 
 import pytest
+from rich.console import Console
 
-from tests.cli.conftest import AGENTS, CALLS, QUEUES, ROOT
+from cli.top import board
+from tests.cli.conftest import AGENTS, CALLS, QUEUES, ROOT, STATUS
 
 
 def row_with(text, word):
@@ -23,6 +26,15 @@ def test_queues(agner, floor):
     numbers = ["20", "41.3", "2", "1", "0", "0", "0", "1", "9", "5", "2", "1", "62.5", "80/20", "7.8"]
     assert row_with(shown.stdout, "support") == ["support", *numbers]
     assert row_with(shown.stdout, "sales")[-1] == "80/20"
+
+
+def test_a_narrow_terminal_gets_what_matters_most():
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(board({"status": STATUS, "queues": QUEUES, "agents": AGENTS, "calls": CALLS}, screen.width))
+    lines = screen.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("support" in line and line.split()[:3] == ["support", "20", "41.3"] for line in lines)
+    assert any(line.split() == ["amy", "Amy", "Ding", "ready", "12.3", "support"] for line in lines)
 
 
 def test_agents(agner, floor):

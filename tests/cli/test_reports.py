@@ -65,10 +65,7 @@ def test_cdr_searches(agner, day):
     ]
     assert calls(agner("cdr", "--json", "--queue", "sales")) == []
     assert calls(agner("cdr", "--json", "--since", (day + timedelta(seconds=470)).isoformat())) == ["c9", "c8"]
-    assert (
-        calls(agner("cdr", "--json", "--until", "18m")) == ["c1", "c0"]
-        or calls(agner("cdr", "--until", "18m", "--json"))[-1] == "c0"
-    )
+    assert calls(agner("cdr", "--json", "--until", "18m")) == ["c2", "c1", "c0"]
     assert calls(agner("cdr", "--json", "--since", "1h")) == [f"c{n}" for n in range(9, -1, -1)]
     assert calls(agner("cdr", "--json", "--text", "C3")) == ["c3"]
 

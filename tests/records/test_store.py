@@ -133,7 +133,7 @@ def faults(monkeypatch, tmp_path_factory):
 
 def run_schedules(run, phases=tuple(Phase)):
     @settings(
-        max_examples=150,
+        max_examples=100,
         deadline=None,
         derandomize=True,
         database=None,
