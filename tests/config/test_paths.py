@@ -35,7 +35,7 @@ Stack = tuple[tuple[int, int], ...]  # (list, position in it), innermost last
 def random_steps(rng: Random, depth: int) -> Tree:
     """Some steps that mostly end; `answer` is rare, because plans begin with it."""
     steps = [random_step(rng, depth) for _ in range(rng.randrange(1, 4))]
-    ends = [["hang up"], ["hang up"], [{"plan": "b"}], [{"plan": "c"}], [{"queue": "long"}]]
+    ends: list[Tree] = [["hang up"], ["hang up"], [{"plan": "b"}], [{"plan": "c"}], [{"queue": "long"}]]
     goes_on = rng.random() < (0.05 if depth == DEPTH else 0.7)
     return steps + ([] if goes_on else rng.choice(ends))
 
