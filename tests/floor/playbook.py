@@ -192,6 +192,8 @@ def brief(value: object) -> str:
         return f"<{value.describe()}>"
     if isinstance(value, Like | Clock | Standing):
         return str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
     if not is_dataclass(value):
         return repr(value)
     told = [(f.name, getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) not in (None, "", ())]
