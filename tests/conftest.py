@@ -1,9 +1,16 @@
-"""What every test may use: `golden`, which holds a text against a file that has been read and agreed to."""
+"""What every test may use: `golden`, which holds a text against a file that has been read and agreed to.
+
+Hypothesis judges no test by its time: the machine may be busy with calls.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("agner", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("agner")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
