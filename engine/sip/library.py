@@ -16,6 +16,7 @@ from engine.callflow.errors import SipError
 from engine.sip import translate
 
 SPARE_LEGS = 64  # calls being refused, and legs that end: PJSIP keeps a slot until the far side has agreed, or for 32 s
+RESOLV_CONF = Path("/etc/resolv.conf")
 LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
 
 # The C library under the binding, for what pjsua2 leaves out: dlsym looks through everything _pjsua2 is linked with.
@@ -63,8 +64,8 @@ def check_limits(sip: settings.Sip, limits: settings.Limits) -> list[str]:
 
 
 def n_ports_wanted(limits: settings.Limits) -> int:
-    """Each leg's stream, and a music or prompt port for each caller."""
-    return n_legs_wanted(limits) + limits.max_calls
+    """Each leg's stream and as many more: music for a waiting caller, and ports that the bridge has yet to take out."""
+    return 2 * n_legs_wanted(limits)
 
 
 def library_config(limits: settings.Limits, clock_rate: int) -> pj.EpConfig:
@@ -74,6 +75,8 @@ def library_config(limits: settings.Limits, clock_rate: int) -> pj.EpConfig:
     agent.maxCalls = n_legs_wanted(limits)
     agent.userAgent = f"Agner/{_version()}"
     agent.natTypeInSdp = 0
+    for server in name_servers():
+        agent.nameserver.append(server)  # PJSIP then resolves names itself; the system's way would stop every call
     media.clockRate = media.sndClockRate = clock_rate
     media.maxMediaPorts = n_ports_wanted(limits)
     media.audioFramePtime = media.ptime = 20
@@ -85,6 +88,16 @@ def library_config(limits: settings.Limits, clock_rate: int) -> pj.EpConfig:
     # PJSIP deletes its writer itself, so Python must not.
     log.writer = translate.LogWriter().__disown__()
     return config
+
+
+def name_servers() -> list[str]:
+    """The machine's own, IPv4 only as in PJSIP. A name that stands only in /etc/hosts is not found then."""
+    try:
+        lines = RESOLV_CONF.read_text().splitlines()
+    except OSError:
+        return []
+    words = [line.split() for line in lines if line.startswith("nameserver")]
+    return [word[1] for word in words if len(word) > 1 and ":" not in word[1]][:4]
 
 
 def account_config(sip: settings.Sip) -> pj.AccountConfig:

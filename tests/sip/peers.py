@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from engine.callflow import settings
@@ -265,16 +266,14 @@ class Ear:
         self.n_calls = 0
         self.endpoint = None
 
-    def start(self, **changes: object):  # noqa: ANN201
+    def start(self, limits: settings.Limits | None = None, **changes: object) -> None:
         from engine.sip.endpoint import Endpoint
 
         ports = {"udp_port": PORT, "tcp_port": PORT, "rtp_from": 18400, "rtp_to": 18999}
         sip = settings.Sip(**{"address": HOST, **ports, **changes})
-        trunk = settings.Trunk("carrier", (settings.IPv4Network("127.0.0.1/32"),))
-        self.endpoint = Endpoint(
-            sip, (trunk,), settings.Limits(max_calls=60), 8000, self.post, self.new_call, time.monotonic
-        )
-        return self.endpoint
+        trunk = settings.Trunk("carrier", (IPv4Network("127.0.0.1/32"),))
+        limits = limits or settings.Limits(max_calls=60)
+        self.endpoint = Endpoint(sip, (trunk,), limits, 8000, self.post, self.new_call, time.monotonic)
 
     def new_call(self) -> str:
         self.n_calls += 1

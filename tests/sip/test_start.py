@@ -1,12 +1,13 @@
 """What cannot work is said before the first call, all of it at once."""
 
 import socket
+import time
 
 import pytest
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from tests.sip.peers import HOST, PORT, Ear, n_descriptors
+from tests.sip.peers import CALLER, HOST, PORT, Ear, n_descriptors
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -27,8 +28,9 @@ def test_limits_above_the_compiled_ones_are_refused() -> None:
 
     sip = settings.Sip(rtp_from=2000, rtp_to=60001)
     assert check_limits(sip, settings.Limits(max_calls=2000)) == []
-    (problem,) = check_limits(sip, settings.Limits(max_calls=3000))
-    assert problem.startswith("limits.max_calls 3000 needs 6064 legs, but PJSIP was compiled for 4096 (PJSUA_MAX_CALLS")
+    legs, ports = check_limits(sip, settings.Limits(max_calls=3000))
+    assert legs.startswith("limits.max_calls 3000 needs 6064 legs, but PJSIP was compiled for 4096 (PJSUA_MAX_CALLS in")
+    assert ports.startswith("limits.max_calls 3000 needs 12128 conference ports, but")
 
 
 def test_no_transport_and_an_odd_rtp_port_are_refused() -> None:
@@ -48,3 +50,20 @@ def test_starts_again_after_a_close_and_leaves_nothing(capfd: pytest.CaptureFixt
         before.append(n_descriptors())
     assert before[0] == before[-1]
     assert capfd.readouterr() == ("", ""), "PJSIP's log belongs into Python's"
+
+
+def test_a_name_that_nobody_resolves_stops_nothing(tmp_path, monkeypatch) -> None:
+    from engine.callflow.events import CalledRefused, LegEnded, Refusal
+    from engine.sip import library
+
+    monkeypatch.setattr(library, "RESOLV_CONF", tmp_path / "resolv.conf")
+    library.RESOLV_CONF.write_text("search example.org\nnameserver 127.0.0.77\nnameserver ::1\nnameserver\n")
+    assert library.name_servers() == ["127.0.0.77"]
+    ear = Ear()
+    ear.start(ringing_within_s=0.5)
+    started = time.monotonic()
+    ear.endpoint.dial("c", 1, "sip:phone@switch.invalid", CALLER, {})
+    assert time.monotonic() - started < 0.05
+    ear.next(LegEnded)
+    assert ear.next(CalledRefused).refusal is Refusal.UNREACHABLE
+    ear.endpoint.close()
