@@ -383,6 +383,8 @@ class Storm:
                     raise Fault(f"leg: offer {offer} is over and its phone rings on")
                 if phone.heard == "up" and phone.told != "bye":
                     raise Fault(f"leg: offer {offer} is over, was answered, and never got a BYE")
+        if call.offers and call.state in (State.ROUTING, State.QUEUED, State.CLOSING, State.ENDED):
+            raise Fault(f"leg: offers are open in {call.state}")
         if call.state is State.CLOSING and self.caller.heard != "ended" and not self.caller.told:
             raise Fault("leg: the call ends and the caller was not told")
 

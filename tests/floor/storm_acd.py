@@ -80,13 +80,23 @@ class Acd:
         self.held[offer] = storm.rng.choice(free)
         self.say(ev.AgentReserved(offer, self.held[offer]))
         storm.later(RING_S, self.take_back, offer, ev.OfferExpired(offer))
-        if storm.rng.random() < 0.1:
+        chance = storm.rng.random()
+        if chance < 0.1:
             storm.later(RING_S * storm.rng.random(), self.take_back, offer, ev.OfferWithdrawn(offer))
+        elif chance < 0.15:
+            storm.later(RING_S * storm.rng.random(), self.all_agents_leave, self.n_waits)
 
     def take_back(self, offer: int, news: ev.Event) -> None:
         if self.is_waiting and offer in self.held:
             self.say(news)
             self.close(offer)
+
+    def all_agents_leave(self, wait: int) -> None:
+        if self.is_waiting and wait == self.n_waits:
+            for offer in self.held:
+                self.say(ev.OfferWithdrawn(offer))
+            self.held.clear()
+            self.end_wait("no_agents")
 
     def close(self, offer: int) -> None:
         del self.held[offer]

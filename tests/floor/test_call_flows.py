@@ -266,6 +266,16 @@ def test_the_wait_ends_unserved_and_the_branch_plays_a_prompt(play, outcome, dis
     )
 
 
+def test_the_last_agent_of_the_queue_logs_out_while_the_phone_rings(play):
+    (
+        offering(play)
+        >> ev.OfferWithdrawn(1) << segment("offer", "withdrawn", agent="101") << do.HangUpCalled(1)
+        >> ev.WaitEnded("no_agents")
+        << do.StopPrompts << do.StopMusic << segment("queue", "no_agents") << do.TakeStep("no_agents")
+        << state(State.ROUTING)
+    )
+
+
 def test_announcements_while_waiting(play):
     please_wait = ("please_wait",)
     (

@@ -21,7 +21,7 @@ from tests.floor.storm_acd import Fault
 N_SCHEDULES = 40_000
 N_CONTROL = 3_000
 
-# The ACD of the storm, like the real one, ends a wait only between offers: then nothing of it is on its way any more.
+# The ACD of the storm, like the real one, offers nothing after it ended a wait: then no agent is on the way any more.
 UNREACHED_MOVES = {
     (State.ROUTING, ev.AgentReserved),
     (State.DIALLING, ev.AgentReserved),
