@@ -9,10 +9,10 @@ reason: nothing waits behind it.
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event, make_url, update
+from sqlalchemy import Engine, create_engine, event, make_url, select, update
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -36,6 +36,13 @@ COMMITS_A_ROUND = 10  # of the journal, so that new rows are looked after in bet
 SQLITE_BUSY_S = 1.0
 
 
+FindRecording = Callable[[str], str | None]  # call -> what stands on disk of its recording, below the folder
+
+
+def no_recording(call: str) -> str | None:
+    return None
+
+
 class StorageError(Exception):
     """This storage cannot work as configured. The text is for the operator."""
 
@@ -43,12 +50,13 @@ class StorageError(Exception):
 class Store:
     """Not for several threads, but for `journal`."""
 
-    def __init__(self, url: str, journal: Journal, refused: Path) -> None:
+    def __init__(self, url: str, journal: Journal, refused: Path, find_recording: FindRecording = no_recording) -> None:
         """Raises StorageError for a storage that no waiting will mend; one that is only away is tried again later."""
         self.journal = journal
         self.n_done = 0  # rows stored, or refused for good
         self.is_healthy = True
         self._refused = refused
+        self._find_recording = find_recording
         self._kept: list[Row] = []  # rows that neither database nor disk took
         self._n_inherited = len(journal)
         self._has_tables = self._has_closed_calls = False
@@ -99,12 +107,14 @@ class Store:
 
     def close_open_calls(self) -> None:
         """The CDR of calls that an earlier run left open when it died says so. Once, before rows of this run."""
-        statement = update(Call).where(Call.disposition.is_(None)).values(disposition="crashed", ended_by="switch")
         with self._engine.begin() as connection:
-            n = connection.execute(statement).rowcount
+            open_calls = connection.scalars(select(Call.call).where(Call.disposition.is_(None))).all()
+            for call in open_calls:
+                found = {"disposition": "crashed", "ended_by": "switch", "recording": self._find_recording(call)}
+                connection.execute(update(Call).where(Call.call == call).values(found))
         self._has_closed_calls = True
-        if n:
-            log.warning("%d calls were open when the last run died: marked as crashed", n)
+        if open_calls:
+            log.warning("%d calls were open when the last run died: marked as crashed", len(open_calls))
 
     def close(self) -> int:
         """Rows that are nowhere: neither database nor disk took them."""

@@ -16,7 +16,7 @@ from engine.callflow.events import RecordingClosed
 from engine.callflow.record import AgentSpan, Cdr, Segment
 from engine.records.journal import Journal
 from engine.records.rows import Record, RecordedCall, Row, ToUtc, row_of
-from engine.records.store import Store
+from engine.records.store import FindRecording, Store, no_recording
 
 log = logging.getLogger("agner.records")
 
@@ -37,15 +37,25 @@ class Pace:
 class Records:
     """Takes records from the engine's thread. `to_utc` (monotonic seconds -> UTC) is called on this room's threads."""
 
-    def __init__(self, url: str, to_utc: ToUtc, folder: Path = Path("var"), pace: Pace = Pace()) -> None:
-        """`folder` gets the journal. Raises StorageError for a storage that cannot work; being away is no error."""
+    def __init__(
+        self,
+        url: str,
+        to_utc: ToUtc,
+        folder: Path = Path("var"),
+        pace: Pace = Pace(),
+        find_recording: FindRecording = no_recording,
+    ) -> None:
+        """`folder` gets the journal; `find_recording` is asked for calls that a crash of the last run cut off.
+
+        Raises StorageError for a storage that cannot work; being away is no error.
+        """
         self._inbox: SimpleQueue[tuple[int, Record] | None] = SimpleQueue()
         self._to_utc = to_utc
         self._pace = pace
         folder.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(folder / "records.jsonl")
         self._n_inherited = len(self._journal)
-        self._store = Store(url, self._journal, folder / "records-refused.jsonl")
+        self._store = Store(url, self._journal, folder / "records-refused.jsonl", find_recording)
         self._n_in = self._n_unfit = 0
         self._in_hand: list[Row] = []
         self._busy_since: float | None = None

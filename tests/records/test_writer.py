@@ -177,14 +177,18 @@ def test_calls_open_at_a_kill_are_marked_as_crashed_once(database):
     )
     died = subprocess.run([sys.executable, "-c", program, str(database)], cwd=ROOT, timeout=60)
     assert died.returncode == -signal.SIGKILL
-    records = open_records(database)
+    on_disk = {"c4": "2026/c4.wav"}
+    records = Records(f"sqlite:///{database}", made.to_utc, database.parent, FAST, on_disk.get)
     records.open_cdr(made.opened("of this run"))
     assert records.close()
-    found = {row["call"]: (row["disposition"], row["ended_by"]) for row in made.stored(database, "calls")}
+    found = {
+        row["call"]: (row["disposition"], row["ended_by"], row["recording"]) for row in made.stored(database, "calls")
+    }
     assert found == {
-        **{f"c{n}": ("talked", "caller") for n in range(4)},
-        **{f"c{n}": ("crashed", "switch") for n in range(4, 10)},
-        "of this run": (None, None),
+        **{f"c{n}": ("talked", "caller", f"2026-11-22/c{n}.wav") for n in range(4)},
+        "c4": ("crashed", "switch", "2026/c4.wav"),
+        **{f"c{n}": ("crashed", "switch", None) for n in range(5, 10)},
+        "of this run": (None, None, None),
     }
 
 
