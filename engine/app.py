@@ -165,7 +165,7 @@ class Daemon:
     def _take_down(self) -> None:
         """End what is left, then close the rooms: each after those that still have something to tell it."""
         for call in list(self.switch.calls):
-            self.switch.hang_up(call, "shutdown")
+            self.switch.hang_up(call, "shutdown", self.clock.now())
         until = self.clock.now() + LAST_WORDS_S
         while self.switch.calls and self.clock.now() < until:
             self._round()

@@ -177,7 +177,7 @@ class Board:
         return self._agent(id)
 
     def hangup(self, id: str, by: str = "operator") -> Row:
-        if not self._daemon.switch.hang_up(id, by):
+        if not self._daemon.switch.hang_up(id, by, self._now()):
             raise ControlError(f"no call {id!r} is up")
         return {}
 

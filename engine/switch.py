@@ -118,10 +118,11 @@ class Switch:
         """When the next round is needed even if nothing happens."""
         return min(self._timers[0][0] if self._timers else float("inf"), self._acd.deadline())
 
-    def hang_up(self, call: str, by: str) -> bool:
+    def hang_up(self, call: str, by: str, now: float) -> bool:
         """An operator ends a call. False: there is none of this name."""
         if call not in self.calls:
             return False
+        self._now = now
         self._step(call, ev.HangUpOrdered(by))
         return True
 

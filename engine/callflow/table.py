@@ -125,6 +125,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.OfferExpired: Move(S.OFFERING, "cancel_expired"),
         ev.OfferWithdrawn: Move(S.OFFERING, "cancel_withdrawn"),
         ev.OffersFailed: Move(S.QUEUED, "wait_on"),
+        ev.WaitEnded: Move(S.ROUTING, "leave_unserved"),  # the last agent of the queue left, with the offer
         ev.PlayFinished: Late("the music goes on"),
         ev.CallerDigit: Late("no step asks for digits"),
         **_ENDINGS,
@@ -207,7 +208,6 @@ _RULED_OUT: Mapping[State, tuple[type[Event], ...]] = {
         ev.CallTurnedAway,
         ev.CallerAnswered,
         *_PLAN_STEPS,
-        ev.WaitEnded,  # the ACD ends a wait only between offers
         ev.CalledGone,  # the offer becomes the talk with the answer, and only a talk has an end
         ev.TimeUp,
         ev.LegsGone,

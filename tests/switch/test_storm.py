@@ -1,0 +1,87 @@
+"""The conductor in random weather: seeded days with crossing messages, and controls that show the days would tell."""
+
+import pytest
+
+from engine import switch
+from engine.callflow import commands as do
+from engine.switch import News, Switch
+from tests.switch.world import World, ladder
+
+N_DAYS = 1500
+
+
+def play(seeds: range) -> None:
+    for seed in seeds:
+        world = World(seed)
+        try:
+            world.run()
+        except Exception as error:
+            pytest.fail(f"seed {seed}: {error!r}\n{ladder(world)}")
+
+
+def n_bad_days(n_days: int, kind: type[Switch] = Switch) -> int:
+    n = 0
+    for seed in range(n_days):
+        try:
+            World(seed, kind).run()
+        except (AssertionError, LookupError):
+            n += 1
+    return n
+
+
+@pytest.mark.parametrize("block", range(3))
+def test_nothing_is_left_after_any_day(block: int) -> None:
+    play(range(block * N_DAYS // 3, (block + 1) * N_DAYS // 3))
+
+
+@pytest.mark.prove
+def test_nothing_is_left_after_very_many_days() -> None:
+    play(range(1_000_000, 1_100_000))
+
+
+# ---- controls: each removes one thing the conductor does, and the same days must then fail
+
+
+@pytest.mark.parametrize("forgotten", [do.HangUpCalled, do.ReleaseAgent, do.LeaveQueue, do.StopMusic, do.DeclineOffer])
+def test_control_a_forgotten_command_is_noticed(forgotten: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(switch._CARRY_OUT, forgotten, lambda *_: None)
+    assert n_bad_days(60) > 0
+
+
+class ConsequencesLast(Switch):
+    """What followed in the ACD waits behind what the world posted meanwhile; so an offer can be given back for ever."""
+
+    n_steps = 0
+
+    def _step(self, call: str, news: News) -> None:
+        self.n_steps += 1
+        assert self.n_steps < 10_000, "the day does not end"
+        super()._step(call, news)
+
+    def _gather(self) -> None:
+        self._inbox.extend(self._acd.take_events())
+        self._acd.take_spans()
+
+
+def test_control_consequences_behind_the_inbox_are_noticed() -> None:
+    assert n_bad_days(100, ConsequencesLast) > 0
+
+
+# ---- a bug in one room
+
+
+def test_a_room_that_raises_ends_one_call_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(3)
+    n_plays = 0
+
+    def fail_once(leg: int, prompts: object, play: int, language: str) -> None:
+        nonlocal n_plays
+        n_plays += 1
+        if n_plays == 1:
+            raise RuntimeError("a bug in the media room")
+        type(world.sound).play(world.sound, leg, ("welcome",), play, language)
+
+    monkeypatch.setattr(world.sound, "play", fail_once)
+    world.run()
+    assert [cdr.disposition for cdr in world.records.cdrs].count("failed") == 1
+    assert n_plays > 1
