@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, tuple_, update
+from sqlalchemy import Column, Connection, Table, bindparam, insert, select, update
 
 from engine.callflow.events import RecordingClosed
 from engine.callflow.record import AgentSpan, Cdr, Segment
@@ -95,13 +95,25 @@ def _put_into(connection: Connection, table: Table, group: list[dict[str, Any]])
         at = tuple(values[column.name] for column in key)
         if at not in fresh or _is_final(table, values):
             fresh[at] = values
-    there = set(map(tuple, connection.execute(select(*key).where(tuple_(*key).in_(list(fresh))))))
+    there = _keys_near(connection, key, list(fresh))
     if missing := [values for at, values in fresh.items() if at not in there]:
         connection.execute(insert(table), missing)
     if final := [values for at, values in fresh.items() if at in there and _is_final(table, values)]:
         others: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns if not c.primary_key}
         statement = update(table).where(table.c.call == bindparam("key")).values(others)
         connection.execute(statement, [{**values, "key": values["call"]} for values in final])
+
+
+def _keys_near(connection: Connection, key: list[Column[Any]], wanted: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """The keys among these that are there, and perhaps some beside them.
+
+    Not by a list of whole keys: SQLite would read its index from end to end for that.
+    """
+    first, *others = zip(*wanted, strict=True)
+    query = select(*key).where(key[0].in_(sorted(set(first))))
+    for column, values in zip(key[1:], others, strict=True):
+        query = query.where(column.between(min(values), max(values)))
+    return set(map(tuple, connection.execute(query)))
 
 
 def _is_final(table: Table, values: dict[str, Any]) -> bool:

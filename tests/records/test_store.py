@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, insert
+from sqlalchemy import create_engine, event, insert
 
 from engine.records import journal, rows, store
 from engine.records.journal import Journal
@@ -179,6 +179,36 @@ def test_a_row_the_database_never_takes_holds_up_nobody(tmp_path):
     assert one.is_healthy and not one.is_behind and one.n_done == 4
     assert {row["call"] for row in made.stored(tmp_path / "a.db", "calls")} == {"c0", "c1", "c2"}
     assert '"call": "bad"' in (tmp_path / "refused.jsonl").read_text()
+
+
+def test_putting_rows_never_reads_a_table_from_end_to_end(tmp_path):
+    """What a row costs must not grow with the years."""
+    engine = create_engine(f"sqlite:///{tmp_path}/a.db")
+    with engine.begin() as connection:
+        store.upgrade(connection)
+    plans = []
+
+    def explain(_connection, cursor, statement, parameters, _context, is_many):
+        if statement.startswith(("SELECT", "UPDATE")):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters[0] if is_many else parameters)
+            plans.extend(detail for *_, detail in cursor.fetchall())
+
+    event.listen(engine, "before_cursor_execute", explain)
+    records = [
+        made.opened("c1"),
+        made.closed("c2"),
+        made.segment("c1"),
+        made.segment("c2"),
+        made.span(),
+        made.span("bob"),
+    ]
+    records.append(RecordedCall("c1", made.recording("c1")))
+    for _ in range(2):
+        with engine.begin() as connection:
+            rows.put(connection, [row_of(record, n, made.to_utc) for n, record in enumerate(records)])
+    tables = tuple(Base.metadata.tables)
+    assert [plan for plan in plans if plan.startswith(tuple(f"SEARCH {table}" for table in tables))]
+    assert not [plan for plan in plans if plan.startswith(tuple(f"SCAN {table}" for table in tables))]
 
 
 def test_a_journal_cut_off_in_a_line_loses_only_that_line(tmp_path):
