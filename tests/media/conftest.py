@@ -1,5 +1,6 @@
 """A real conference bridge on PJMEDIA's null sound device, and calls to ourselves over 127.0.0.1."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -88,6 +89,7 @@ class Floor:
         config.uaConfig.threadCnt, config.uaConfig.mainThreadOnly, config.uaConfig.maxCalls = 0, True, 64
         config.medConfig.clockRate = config.medConfig.sndClockRate = RATE
         config.medConfig.maxMediaPorts = 256
+        config.medConfig.confThreads = 2
         config.medConfig.audioFramePtime = config.medConfig.ptime = 20
         config.medConfig.noVad, config.medConfig.ecTailLen, config.medConfig.sndAutoCloseTime = True, 0, -1
         self.endpoint.libInit(config)
@@ -136,8 +138,13 @@ class Floor:
         self.incoming = [line for line in self.incoming if not line.is_over]
 
     def close(self) -> None:
+        """PJSIP allows one Endpoint a process, and the next only when this object is gone."""
+        self.incoming = []
         self.account.shutdown()
+        gc.collect()
         self.endpoint.libDestroy()
+        del self.account, self.endpoint
+        gc.collect()
 
 
 class Ear:
@@ -158,7 +165,7 @@ class Ear:
         return np.frombuffer(self.path.read_bytes()[44:], np.int16)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def floor() -> Iterator[Floor]:
     floor = Floor()
     yield floor

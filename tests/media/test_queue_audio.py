@@ -58,6 +58,19 @@ def test_bridge_cuts_music_and_prompt_before_the_first_frame_of_talk(floor, medi
     assert talk == sorted(talk) and wait == sorted(wait, reverse=True)
 
 
+def test_control_music_under_talk_would_be_heard(floor, media, ear, voice):
+    """The measurement of the test before sees what it is there to see."""
+    media.attach(LEG, ear.slot, 0)
+    media.start_music(LEG, "tone")
+    media.attach(6, voice(AGENT_HZ), 1)
+    floor.run(0.5)
+    media._mixer.join(6, LEG)  # a bridge that forgets the music
+    floor.run(0.3)
+    media.detach(LEG)
+    media.detach(6)
+    assert any(tones_in(frame) == {AGENT_HZ, MUSIC_HZ} for frame in frames(ear.heard()))
+
+
 def test_prompt_over_ducked_music_and_one_news_of_its_end(floor, media, ear):
     media.attach(LEG, ear.slot, 0)
     media.start_music(LEG, "tone")

@@ -118,7 +118,7 @@ def test_rates_mix_in_one_file(tmp_path):
     for n in range(4):
         second = samples[int(n * 1.5 * RATE) + 400 :][: RATE - 800]
         assert tones_in(second[:, 0]) == {CALLER_HZ} and tones_in(second[:, 1]) == {CALLER_HZ}
-        assert np.max(np.abs(second[:, 0].astype(int) - second[:, 1])) <= 1  # the resampler dithers
+        assert np.max(np.abs(second[:, 0].astype(int) - second[:, 1])) <= 2  # the resampler dithers
 
 
 def test_frozen_writer_never_stalls_the_ring(tmp_path, monkeypatch):
