@@ -18,9 +18,8 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from engine.callflow.events import CalledRefused, CallFailed, LegEnded, Refusal
+from engine.callflow.events import CalledRefused, CallFailed, Event, LegEnded, LegMedia, Refusal
 from engine.callflow.plan import Caller
-from engine.doors import Post
 from engine.sip import library, translate
 from engine.sip.legs import FORBIDDEN, NO_SLOT, CalledLeg, CallerLeg, Leg
 
@@ -55,7 +54,7 @@ class Endpoint:
         trunks: Sequence[settings.Trunk],
         limits: settings.Limits,
         clock_rate: int,
-        post: Post,
+        post: Callable[[str, Event | LegMedia | LegEnded], None],
         new_call: Callable[[], str],
         now: Callable[[], float],
     ) -> None:
