@@ -283,6 +283,7 @@ cdef class Acd:
         k.freed = <int32_t*>room(staff + 1, sizeof(int32_t))
         k.best_of = <int32_t*>room(staff + 1, sizeof(int32_t))
         k.retry = <int32_t*>room(slots + 1, sizeof(int32_t))
+        k.expiring = <int32_t*>room(slots + 1, sizeof(int32_t))
         k.dirty = <int32_t*>room(lines + 1, sizeof(int32_t))
         k.max_needs, k.max_terms, k.max_ladders, k.max_events = 64, 256, 64, 4096
         k.needs = <Needs*>room(k.max_needs, sizeof(Needs))
@@ -307,7 +308,8 @@ cdef class Acd:
         for p in (
             <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.agents, <size_t>k.levels, <size_t>k.queues,
             <size_t>k.first_bucket, <size_t>k.serving, <size_t>k.serving_nodes, <size_t>k.buckets, <size_t>k.bucket_hash,
-            <size_t>k.timers, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry, <size_t>k.dirty,
+            <size_t>k.timers, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
+            <size_t>k.expiring, <size_t>k.dirty,
             <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders, <size_t>k.ladder_hash, <size_t>k.events,
         ):
             free(<void*><size_t>p)
@@ -315,7 +317,7 @@ cdef class Acd:
     def memory(self):
         """Bytes: per waiting call, agent, queue and (agent, queue) pair, with their share of the indices; and all taken."""
         cdef Core* k = &self.k
-        per_call = 2 * (sizeof(Call) + sizeof(Node) + sizeof(int32_t)) + sizeof(Bucket) + sizeof(int32_t) + sizeof(Timer)
+        per_call = 2 * (sizeof(Call) + sizeof(Node) + 2 * sizeof(int32_t)) + sizeof(Bucket) + sizeof(int32_t) + sizeof(Timer)
         per_agent = sizeof(Agent) + N_SKILLS + 2 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
         per_queue = sizeof(Queue) + 2 * sizeof(int32_t)
         per_serving = sizeof(Serving) + sizeof(Node)
@@ -678,7 +680,10 @@ cdef class Acd:
         k.n_queues -= 1
         self.settled()
 
-    cdef int mark_waits(self, int32_t q) except -1:
+    cdef bint is_mark(self, int32_t q, double wait_s):
+        return wait_s in [self.k.queues[q].marks[i] for i in range(self.k.queues[q].n_marks)]
+
+    cdef void mark_waits(self, int32_t q):
         """The waits at which time alone lets somebody new take a call of this queue; then all its calls are armed anew."""
         cdef Core* k = &self.k
         cdef Queue* queue = &k.queues[q]
@@ -692,17 +697,14 @@ cdef class Acd:
             m = k.serving[m].q_next
         if queue.n_reserves and 0 < queue.reserve_on_s < INFINITY:
             marks.add(queue.reserve_on_s)
-        if len(marks) > MAX_MARKS:
-            raise CapacityReached(f"queue {queue.handle}: at most {MAX_MARKS} different waits (from_s) per queue")
         queue.n_marks = 0
-        for mark in sorted(marks):
+        for mark in sorted(marks)[:MAX_MARKS]:
             queue.marks[queue.n_marks] = mark
             queue.n_marks += 1
         if queue.n_waiting:
             for c in range(1, <int32_t>k.call_mask + 2):
                 if k.calls[c].queue == q and k.calls[c].bucket:
                     arm(k, c)
-        return 0
 
     # --- staff -------------------------------------------------------------------------------------------------------
 
@@ -782,6 +784,8 @@ cdef class Acd:
             raise ValueError("serve: from_s must not be negative, weight be at least 1")
         self.at(now, "serve")
         m = serving_of(k, a, q)
+        if from_s > 0 and k.queues[q].n_marks >= MAX_MARKS - 1 and not self.is_mark(q, from_s):
+            raise CapacityReached(f"serve: at most {MAX_MARKS - 1} different from_s per queue")
         if m == 0 and k.free_serving == 0:
             raise CapacityReached(f"serve: no room for more than {k.max_serving} pairs of agent and queue")
         if k.agents[a].free:
@@ -792,8 +796,7 @@ cdef class Acd:
             m = self.new_serving(a, q)
         k.serving[m].rank, k.serving[m].from_s = rank, from_s
         k.serving[m].weight, k.serving[m].reserve = weight, reserve
-        if from_s > 0 or reserve or k.queues[q].n_marks:
-            self.mark_waits(q)
+        self.mark_waits(q)
         retry_declined(k, q)
         mark_dirty(k, q)
         self.settled()
@@ -830,7 +833,6 @@ cdef class Acd:
         if m == 0:
             raise IllegalMove(f"agent {agent}: cease, but does not serve queue {queue}")
         self.drop_serving(m)
-        self.mark_waits(q)
         self.settled()
 
     cdef void drop_serving(self, int32_t m):
@@ -857,9 +859,9 @@ cdef class Acd:
         k.queues[q].n_members -= 1
         k.queues[q].n_logged -= k.agents[a].told != STATE_LOGGED_OUT
         k.queues[q].n_working -= works(k.agents[a].told)
-        k.queues[q].n_reserves -= s.reserve
         s.next = k.free_serving
         k.free_serving = m
+        self.mark_waits(q)
         settle(k, a)
         if is_free(k, a):
             try_agent(k, a)

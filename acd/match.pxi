@@ -79,7 +79,7 @@ cdef int32_t pick(Core* k, int32_t c, int32_t needs) noexcept nogil:
     """The free agent to ring first, by rank and strategy, among those who may take the call and fit `needs` too."""
     cdef Queue* q = &k.queues[k.calls[c].queue]
     cdef Node* p = k.serving_nodes
-    cdef int32_t m = tree_first(p, q.free_root), best = 0, now_needs = needs_now(k, c), rank = 0
+    cdef int32_t m = tree_first(p, q.free_root), best = 0, now_needs = needs_now(k, c), rank = 0, n = 0
     cdef int64_t total = 0, draw
     cdef double key, best_key = 0
     cdef int strategy = q.strategy
@@ -88,6 +88,7 @@ cdef int32_t pick(Core* k, int32_t c, int32_t needs) noexcept nogil:
             break
         if pickable(k, m, c, now_needs) and (needs == now_needs or fits(k, needs, k.serving[m].agent)):
             rank = p[m].tier
+            n += 1
             if strategy == BY_LEAST_OCCUPIED:
                 key = occupancy(k, k.serving[m].agent)
             elif strategy == BY_MOST_SKILLED:
@@ -103,7 +104,7 @@ cdef int32_t pick(Core* k, int32_t c, int32_t needs) noexcept nogil:
             if best == 0 or key < best_key:
                 best, best_key = m, key
         m = tree_next(p, m)
-    if best == 0 or total == 0:
+    if n < 2 or total == 0:  # no draw where there is no choice
         return k.serving[best].agent
     draw = <int64_t>(next_random(k) % <uint64_t>total)
     m = best
@@ -461,6 +462,8 @@ cdef void weigh_reserves(Core* k, int32_t q) noexcept nogil:
     cdef double oldest = oldest_enqueue(k, q)
     cdef double share = 1.0
     cdef int32_t m
+    if queue.n_reserves == 0:
+        return
     if queue.n_recent >= SL_SAMPLE:
         share = <double>popcount64(queue.recent) / queue.n_recent
     if not queue.reserve_on and (oldest + queue.reserve_on_s <= k.now or share < queue.reserve_on_sl):

@@ -309,6 +309,8 @@ cdef struct Core:
     int32_t* best_of  # beside `freed`, while they are matched
     int32_t* retry
     int32_t n_retry
+    int32_t* expiring
+    int32_t n_expiring
     int32_t* dirty
     int32_t n_dirty
     Event* events

@@ -657,32 +657,45 @@ cdef void agent_due(Core* k, int32_t a) noexcept nogil:
 
 
 cdef void call_due(Core* k, int32_t c) noexcept nogil:
-    """Steps and holds first, so that the last moment may still find an agent; then the end of patience."""
-    cdef uint64_t handle = k.calls[c].handle
+    """Steps and holds; a call whose patience ends is noted, so that this instant may still find it an agent."""
     if k.calls[c].held and k.calls[c].hold_until <= k.now:
         unhold(k, c)
     else:
         move_in_line(k, c, True)
     mark_dirty(k, k.calls[c].queue)
-    settle_floor(k)
-    if k.calls[c].handle == handle and k.calls[c].state == CALL_WAITING and k.calls[c].expires <= k.now:
-        tell(k, OUT_CALL_EXPIRED, handle, 0, 0, 0)
-        leave(k, c, TIMED_OUT)
+    if k.calls[c].expires <= k.now:
+        timer_drop(k, c)
+        k.expiring[k.n_expiring] = c
+        k.n_expiring += 1
+
+
+cdef void expire_calls(Core* k) noexcept nogil:
+    cdef int32_t i, c
+    for i in range(k.n_expiring):
+        c = k.expiring[i]
+        if k.calls[c].state == CALL_WAITING and k.calls[c].expires <= k.now:
+            tell(k, OUT_CALL_EXPIRED, k.calls[c].handle, 0, 0, 0)
+            leave(k, c, TIMED_OUT)
+    k.n_expiring = 0
 
 
 cdef int run_until(Core* k, double now) noexcept nogil:
-    """Every timer that is due, at its own time."""
+    """Every timer that is due, at its own time. All of one instant take effect before pairs are made."""
     cdef int32_t who
     if not now >= k.now:
         return BACKWARDS
     while k.n_timers and k.timers[1].at <= now:
-        who = k.timers[1].who
         k.now = fmax(k.now, k.timers[1].at)
-        timer_drop(k, who)
-        if who > 0:
-            call_due(k, who)
-        else:
-            agent_due(k, -who)
+        while k.n_timers and k.timers[1].at <= k.now:
+            who = k.timers[1].who
+            timer_drop(k, who)
+            if who > 0:
+                call_due(k, who)
+            else:
+                agent_due(k, -who)
         settle_floor(k)
+        if k.n_expiring:
+            expire_calls(k)
+            settle_floor(k)
     k.now = now
     return DONE
