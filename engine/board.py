@@ -140,7 +140,7 @@ class Board:
             "state_s": round(now - machine.since, 3),
             "age_s": round(now - machine.cdr.arrived_at, 3),
             "queue": machine.queue.queue if machine.queue else machine.cdr.queue,
-            "position": self._daemon.acd.position(machine.id),
+            "position": self._daemon.acd.position(machine.id) if machine.queue else None,
             "wait_s": round(now - machine.queued_at, 3) if machine.queue else None,
             "agent": machine.cdr.agent,
             "step": step,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from cli.demo.phones import PhoneError
 from cli.demo.story import Outcome, Story, StoryError
 from cli.main import load_or_exit
+from cli.show import console, table
 from engine.control import ControlError, ask
 
 READY_WITHIN_S = 15.0
@@ -28,21 +28,21 @@ def demo(folder: Path) -> None:
     floor while they do, and then what became of every call beside what the plan says should have. Exit code 0 only when
     the two agree everywhere.
     """
-    console = Console()
+    screen = console()
     loaded = load_or_exit(folder)
     state = Path(loaded.settings.folder) / "demo"
     state.mkdir(parents=True, exist_ok=True)
     socket = Path(loaded.settings.folder) / "agner.sock"
-    console.print(f"Starting the daemon; its log is {state / 'daemon.log'}")
+    screen.print(f"Starting the daemon; its log is {state / 'daemon.log'}")
     with (state / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "--config", str(folder), "run", "--quiet"], stderr=log, stdout=log
         )
     try:
         _wait_until_ready(daemon, socket, state / "daemon.log")
-        outcomes = Story(loaded, socket, state).play(console)
+        outcomes = Story(loaded, socket, state).play(screen)
     except (PhoneError, StoryError, ControlError) as error:
-        console.print(f"[red]{error}[/red]")
+        screen.print(f"[red]{error}[/red]")
         sys.exit(1)
     finally:
         daemon.terminate()
@@ -51,9 +51,9 @@ def demo(folder: Path) -> None:
         except subprocess.TimeoutExpired:
             daemon.kill()
             code = daemon.wait()
-    _show(console, outcomes)
+    _show(screen, outcomes)
     if code:
-        console.print(f"[red]The daemon ended with exit code {code}; see {state / 'daemon.log'}[/red]")
+        screen.print(f"[red]The daemon ended with exit code {code}; see {state / 'daemon.log'}[/red]")
     if code or not all(outcome.is_as_planned for outcome in outcomes):
         sys.exit(1)
 
@@ -72,53 +72,31 @@ def _wait_until_ready(daemon: subprocess.Popen[bytes], socket: Path, log: Path) 
         time.sleep(0.05)
 
 
-def _show(console: Console, outcomes: list[Outcome]) -> None:
-    table = Table(title="What became of every call")
-    for column in (
-        "caller",
-        "dialled",
-        "what the caller does",
-        "should be",
-        "was",
-        "by",
-        "waited",
-        "talked",
-        "offered to",
-    ):
-        table.add_column(column, justify="right" if column in ("waited", "talked") else "left")
-    table.add_column("")
+def _show(screen: Console, outcomes: list[Outcome]) -> None:
+    screen.print("\nWhat became of every call", style="bold")
+    calls = table("caller", "the caller", "should be", "was", "waited (s)", "talked (s)", "offered to", "")
     for one in outcomes:
-        table.add_row(
-            one.ani,
-            one.dnis,
-            one.does,
-            one.should_be,
-            one.was,
-            one.ended_by,
-            one.waited,
-            one.talked,
-            ", ".join(one.offers),
-            "[green]ok[/green]" if one.is_as_planned else "[red]wrong[/red]",
-        )
-    console.print(table)
-    recorded = Table(title="Recordings: left the caller, right what the caller heard")
-    for column in ("call", "length", "file"):
-        recorded.add_column(column, overflow="fold")
+        verdict = "[green]ok[/]" if one.is_as_planned else "[red]wrong[/]"
+        offers = "\n".join(one.offers)
+        calls.add_row(one.ani, one.does, one.should_be, one.was, one.waited, one.talked, offers, verdict)
+    screen.print(calls)
+    screen.print("\nRecordings: left the caller, right what the caller heard", style="bold")
+    recorded = table("file", "length (s)")
     for one in outcomes:
         if one.recording:
-            recorded.add_row(one.call, one.recorded, one.recording)
-    console.print(recorded)
+            recorded.add_row(one.recording, one.recorded)
+    screen.print(recorded)
     n_wrong = sum(not one.is_as_planned for one in outcomes)
     if n_wrong:
-        console.print(f"[red]{n_wrong} of {len(outcomes)} calls did not end as the plan says.[/red]")
+        screen.print(f"[red]{n_wrong} of {len(outcomes)} calls did not end as the plan says.[/red]")
     else:
-        console.print(f"[green]All {len(outcomes)} calls ended as the plan says.[/green]")
+        screen.print(f"[green]All {len(outcomes)} calls ended as the plan says.[/green]")
     longest = max(outcomes, key=lambda one: len(one.offers))
-    console.print("Look next:")
+    screen.print("Look next:")
     for command, what in (
         ("agner cdr", "every call"),
         (f"agner ladder {longest.call}", "this one, message by message"),
         (f"agner explain --ani {longest.ani} --dnis {longest.dnis}", "what the plan says to it"),
         ("make run", "the daemon, and how to call it with a softphone"),
     ):
-        console.print(f"  {command:<62}{what}")
+        screen.print(f"  {command:<62}{what}")

@@ -53,7 +53,7 @@ class Baresip:
 
     `says` is a frequency in Hz or a WAV file; `codecs` as baresip names them. What it hears is in heard(), from its
     sndfile module. `on_event(phone, event)` is called on a thread of the phone's own; event["type"] is CALL_INCOMING,
-    CALL_ESTABLISHED, CALL_CLOSED ... """
+    CALL_ESTABLISHED, CALL_CLOSED ..."""
 
     def __init__(
         self,

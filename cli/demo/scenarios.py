@@ -1,4 +1,7 @@
-"""SIPp scenarios of the demo: callers with recorded speech, and a phone that rejects. Plain RFC 3261, G.711 A-law."""
+"""SIPp scenarios of the demo: callers with recorded speech, and a phone that rejects. Plain RFC 3261, G.711 A-law.
+
+SPEECH stands for the path of a raw A-law file, STAY_MS for a time: SIPp takes no keywords there.
+"""
 
 _INVITE = """
   <send retrans="500"><![CDATA[
@@ -78,7 +81,7 @@ Content-Length: 0
 ]]></send>"""
 
 _SPEECH = """
-  <nop><action><exec rtp_stream="[speech],-1,8"/></action></nop>"""
+  <nop><action><exec rtp_stream="SPEECH,-1,8"/></action></nop>"""
 
 
 def _scenario(name: str, *parts: str) -> str:
@@ -101,7 +104,7 @@ CALLER_LEAVES = _scenario(
     '\n  <recv response="200" rrs="true"/>',
     _ACK,
     _SPEECH,
-    '\n  <pause milliseconds="[stay_ms]"/>',
+    '\n  <pause milliseconds="STAY_MS"/>',
     _BYE,
 )
 

@@ -6,7 +6,7 @@ together with what the caller does. Counterparts: phones.py makes the calls, __i
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,12 +17,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import soundfile
 import soxr
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
-from cli.board import draw
 from cli.demo.phones import Baresip, Sipp
 from cli.demo.scenarios import CALLER_LEAVES, CALLER_STAYS, CALLER_UNKNOWN, PHONE_REJECTS
+from cli.top import board
 from engine.callflow.errors import PlanError
 from engine.callflow.plan import Caller, HangUp, PlanBook, Queue
 from engine.config import Configuration
@@ -33,6 +33,7 @@ TALK_S = 5.0
 LATEST_S = 60.0  # a demo that takes longer has gone wrong
 RECORDS_S = 1.5  # a recording closes a little after its call, and rows are gathered for a fifth of a second
 CALLERS_PORT = 5100
+FRAME_S, FRAME_IN_A_PIPE_S = 0.5, 5.0
 
 
 class StoryError(Exception):
@@ -55,15 +56,15 @@ SALES, SUPPORT, NOBODY = "4008001001", "4008001002", "4008009999"
 
 PARTS = (
     Part(0.0, "13600000001", SALES, "waits for an agent"),
-    Part(0.5, "13600000002", SALES, "waits; the first phone to ring is not answered", meets="no_answer"),
+    Part(0.5, "13600000002", SALES, "waits; a phone is not answered", meets="no_answer"),
     Part(1.0, "13600000003", SALES, "waits in the queue"),
     Part(1.5, "13600000004", SALES, "hangs up while waiting", leaves_after_s=11.0),
     Part(2.0, "13600000005", SALES, "waits in the queue"),
-    Part(2.5, "13900000001", SALES, "waits; a VIP by the plan's list"),
+    Part(2.5, "13900000001", SALES, "waits; is a VIP"),
     Part(3.0, "02061230001", SUPPORT, "waits for an agent"),
-    Part(3.5, "02061230002", SUPPORT, "waits; one agent's phone rejects the call", meets="rejected"),
-    Part(4.0, "13800000000", SALES, "listens; is on the plan's blacklist"),
-    Part(4.5, "13600000006", NOBODY, "dials a number that nobody has"),
+    Part(3.5, "02061230002", SUPPORT, "waits; a phone rejects", meets="rejected"),
+    Part(4.0, "13800000000", SALES, "is on the blacklist"),
+    Part(4.5, "13600000006", NOBODY, "dials an unknown number"),
 )
 
 
@@ -89,15 +90,15 @@ class Outcome:
 class Story:
     def __init__(self, loaded: Configuration, socket: Path, folder: Path) -> None:
         self._settings, self._staff, self._book = loaded.settings, loaded.staff, loaded.book
-        self._socket, self._folder = socket, folder
+        self._socket, self._folder = socket, folder.resolve()
         self._switch = f"{self._settings.sip.address}:{self._settings.sip.udp_port}"
         for agent in ("1001", "1002", "1003", "1004"):
             if agent not in self._staff.agents:
                 raise StoryError(f"the demo needs agent {agent} in staff.yaml, as the shipped configuration has it")
 
-    def play(self, console: Console) -> list[Outcome]:
+    def play(self, screen: Console) -> list[Outcome]:
         began_at = datetime.now(ZoneInfo("UTC"))
-        with ExitStack() as phones, self._shown(console):
+        with ExitStack() as phones, self._shown(screen):
             self._seat_agents(phones)
             callers = self._call(phones)
             until = time.monotonic() + LATEST_S
@@ -154,18 +155,25 @@ class Story:
             scenario = CALLER_STAYS if part.leaves_after_s is None else CALLER_LEAVES
             if _planned(self._book, part, self._now()) == "unknown_number":
                 scenario = CALLER_UNKNOWN
-            keys = {"ani": part.ani, "stay_ms": f"{1000 * (part.leaves_after_s or 0):.0f}", "speech": str(speech)}
-            options = [word for key, value in keys.items() for word in ("-key", key, value)]
+            stay_ms = f"{1000 * (part.leaves_after_s or 0):.0f}"
             callers.append(
                 phones.enter_context(
                     Sipp(
                         self._folder,
                         part.ani,
-                        scenario,
+                        scenario.replace("SPEECH", str(speech)).replace("STAY_MS", stay_ms),
                         CALLERS_PORT + 2 * number,
                         to=self._switch,
                         calls=1,
-                        options=("-s", part.dnis, "-mp", str(CALLERS_PORT + 1000 + 10 * number), *options),
+                        options=(
+                            "-s",
+                            part.dnis,
+                            "-mp",
+                            str(CALLERS_PORT + 1000 + 10 * number),
+                            "-key",
+                            "ani",
+                            part.ani,
+                        ),
                     )
                 )
             )
@@ -174,19 +182,24 @@ class Story:
     # ---- the board
 
     @contextmanager
-    def _shown(self, console: Console) -> Iterator[None]:
+    def _shown(self, screen: Console) -> Iterator[None]:
         """The floor, live, until the story is over."""
         over = threading.Event()
 
-        def refresh(live: Live) -> None:
-            while not over.wait(0.5):
+        def refresh(show: Callable[[RenderableType], None], every_s: float) -> None:
+            while not over.wait(every_s):
                 try:
-                    live.update(draw(ask(self._socket, "floor")), refresh=True)
+                    show(board(ask(self._socket, "floor"), screen.width))
                 except ControlError:
                     return
 
-        with Live(console=console, auto_refresh=False) as live:
-            thread = threading.Thread(target=refresh, args=(live,), daemon=True)
+        with ExitStack() as stack:
+            if screen.is_terminal and not screen.is_dumb_terminal:
+                live = stack.enter_context(Live(console=screen, auto_refresh=False, transient=True))
+                arguments = (lambda frame: live.update(frame, refresh=True), FRAME_S)
+            else:
+                arguments = (screen.print, FRAME_IN_A_PIPE_S)
+            thread = threading.Thread(target=refresh, args=arguments, daemon=True)
             thread.start()
             try:
                 yield
@@ -226,7 +239,7 @@ def _fill(outcome: Outcome, part: Part, call: Found) -> None:
 
 
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} s"
+    return "" if value is None else f"{value:.1f}"
 
 
 def _planned(book: PlanBook, part: Part, at: datetime) -> str:
