@@ -83,6 +83,11 @@ def failures(seen: Seen, results: Results, talks: Sequence[Talk], ended_by: str)
     return found
 
 
+def refused(callers: Sequence[Record]) -> int:
+    """Calls that a limit turned away: they may be without a CDR."""
+    return sum(caller.failure.startswith("503 ") for caller in callers)
+
+
 def _bad_audio(talk: Talk) -> str:
     for heard in (talk.caller_heard, talk.agent_heard):
         if heard["n_crossed"]:
@@ -93,12 +98,13 @@ def _bad_audio(talk: Talk) -> str:
 
 
 def rtp(talks: Sequence[Talk]) -> dict[str, Any]:
-    """Packets of both directions. Lost: sent and stamped, never heard though later ones were."""
+    """Packets of both directions. Lost: sent, never heard though later ones were; early: in the first second."""
     heard = [side for talk in talks for side in (talk.caller_heard, talk.agent_heard)]
     n_stamped, n_lost = sum(h["n_stamped"] for h in heard), sum(h["stamps"]["lost"] for h in heard)
     return {
         "heard": n_stamped,
         "lost": n_lost,
+        "lost_early": sum(h["n_lost_early"] for h in heard),
         "late": sum(h["n_late"] for h in heard),
         "out_of_order": sum(h["stamps"]["out_of_order"] for h in heard),
         "duplicate": sum(h["stamps"]["duplicate"] for h in heard),
@@ -136,13 +142,13 @@ def set_up(talks: Sequence[Talk], callers: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def agent_free(agents: Sequence[Record], until_ns: int) -> dict[str, float] | None:
-    """From an agent's BYE to the next INVITE at that phone, ms, for those who became free before `until_ns`."""
+def agent_free(agents: Sequence[Record], from_ns: int, until_ns: int) -> dict[str, float] | None:
+    """From an agent's BYE to the next INVITE at that phone, ms, where the BYE fell into the window."""
     last: dict[str, Record] = {}
     waits = []
     for record in sorted(agents, key=lambda record: record.invite_ns):
         before = last.get(record.user)
-        if before and before.ended_ns and before.ended_by == "us" and before.ended_ns < until_ns:
+        if before and before.ended_by == "us" and from_ns <= before.ended_ns < until_ns:
             waits.append((record.invite_ns - before.ended_ns) / 1e6)
         last[record.user] = record
     return percentiles(waits)
@@ -170,7 +176,6 @@ def cpu(seen: Seen, talks: Sequence[Talk]) -> dict[str, Any]:
         "call_s": round(call_s, 1),
         "conversations": round(call_s / wall_s, 1),
         "generator_cores": round((after.ours.cpu_s - before.ours.cpu_s) / wall_s, 3),
-        "machine_busy_cores": round((after.cpus.busy_s - before.cpus.busy_s) / wall_s, 2),
         "stolen_percent": _percent(
             after.cpus.stolen_s - before.cpus.stolen_s, after.cpus.total_s - before.cpus.total_s
         ),
@@ -183,6 +188,9 @@ def cpu(seen: Seen, talks: Sequence[Talk]) -> dict[str, Any]:
         figures["engine_cores_by_thread"] = {
             name: round(s / wall_s, 3) for name, s in threads.items() if s / wall_s > 0.001
         }
+    busy = (after.cpus.busy_s - before.cpus.busy_s) / wall_s
+    others = busy - figures["generator_cores"] - figures.get("engine_cores", 0.0)
+    figures["others_cores"] = round(max(0.0, others), 2)
     return figures
 
 

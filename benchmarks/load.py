@@ -17,9 +17,9 @@ from typing import Any
 import click
 
 from benchmarks import figures, machine, report
+from benchmarks.afterwards import check_recordings, check_records
 from benchmarks.daemon import CHECKOUT, Daemon, DaemonError, Layout
 from benchmarks.generator.source import BUCKET_S
-from benchmarks.recordings import check_recordings
 from benchmarks.scenario import Floor, Load, Seen, steady, surplus
 
 RESULTS = CHECKOUT / "var" / "bench" / "results.jsonl"
@@ -96,8 +96,12 @@ async def run(layout: Layout, load: Load, daemon: Daemon | None) -> dict[str, An
             report.progress(f"the daemon's folder is {daemon.folder}", lasting=True)
         await _drive(Floor(layout, daemon), load, result)
         await daemon.stop()
+        seen = [result[name] for name in ("steady", "surplus") if name in result]
+        result["records"] = check_records(daemon.folder, sum(s["n_calls"] - s["n_refused"] for s in seen))
         if layout.record != "none":
-            result["recordings"] = await asyncio.to_thread(check_recordings, daemon.folder, result["steady"]["n_talks"])
+            result["recordings"] = await asyncio.to_thread(
+                check_recordings, daemon.folder, sum(s["n_talks"] for s in seen)
+            )
     return _judged(result)
 
 
@@ -129,6 +133,7 @@ def _steady_figures(floor: Floor, seen: Seen) -> dict[str, Any]:
     sides = {"caller_hears": 0, "agent_hears": 1}
     return {
         "n_calls": len(seen.callers),
+        "n_refused": figures.refused(seen.callers),
         "n_talks": len(talks),
         "n_failed": failed.total(),
         "failed": dict(failed.most_common()),
@@ -146,13 +151,14 @@ def _steady_figures(floor: Floor, seen: Seen) -> dict[str, Any]:
 def _surplus_figures(floor: Floor, seen: Seen) -> dict[str, Any]:
     talks = figures.pair(seen, floor.results)
     failed = figures.failures(seen, floor.results, talks, ended_by="far end")
-    until_ns = int(seen.samples[-1].ours.at_s * 1e9) if seen.samples else 0
+    from_ns, until_ns = (int(sample.ours.at_s * 1e9) for sample in (seen.samples[0], seen.samples[-1]))
     return {
         "n_calls": len(seen.callers),
+        "n_refused": figures.refused(seen.callers),
         "n_talks": len(talks),
         "n_failed": failed.total(),
         "failed": dict(failed.most_common()),
-        "agent_free_to_invite_ms": figures.agent_free(seen.agents, until_ns),
+        "agent_free_to_invite_ms": figures.agent_free(seen.agents, from_ns, until_ns),
         "n_served_later_first": figures.served_later_first(talks),
         "rtp": figures.rtp(talks),
         "n_busy_phones_rung": seen.n_rejected,

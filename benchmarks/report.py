@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 AGENT_FREE_P99_MS = 20.0
+OTHERS_CORES = 0.2
 STALL_MS = 20  # the generator itself being later than one frame makes a run doubtful
 
 _shown_at = 0.0
@@ -38,13 +39,17 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
         lost = seen.get("rtp", {}).get("lost", 0) + seen.get("rtp", {}).get("wire_lost", 0)
         if lost:
             missed.append(f"{name}: {lost} RTP packets lost")
+        if busy := seen.get("n_busy_phones_rung"):
+            missed.append(f"{name}: {busy} offers to an agent who was talking")
         if seen.get("left_behind"):
             missed.append(f"{name}: left behind {seen['left_behind']}")
-        if seen.get("n_busy_phones_rung"):
-            missed.append(f"{name}: {seen['n_busy_phones_rung']} offers to an agent who was talking")
     free = result.get("surplus", {}).get("agent_free_to_invite_ms")
     if free and free["p99"] > AGENT_FREE_P99_MS:
         missed.append(f"agent free to INVITE p99 {free['p99']} ms > {AGENT_FREE_P99_MS:g} ms")
+    records = result.get("records", {})
+    for fault in ("missing", "surplus", "open", "recording_overruns"):
+        if records.get(fault):
+            missed.append(f"records: {records[fault]} {fault.replace('_', ' ')}")
     recordings = result.get("recordings", {})
     for fault in ("missing", "unreadable", "not_stereo"):
         if recordings.get(fault):
@@ -56,8 +61,11 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
         doubts.append(f"the generator once sent {generator['longest_stall_ms']} ms late")
     if generator.get("n_dropped"):
         doubts.append(f"{generator['n_dropped']} packets overflowed the generator's own sockets")
-    if (stolen := result["steady"]["cpu"].get("stolen_percent", 0)) > 1:
-        doubts.append(f"{stolen} % of the machine was stolen by its host")
+    cpu = result["steady"]["cpu"]
+    if cpu.get("stolen_percent", 0) > 1:
+        doubts.append(f"{cpu['stolen_percent']} % of the machine was stolen by its host")
+    if cpu.get("others_cores", 0) > OTHERS_CORES:
+        doubts.append(f"other programs took {cpu['others_cores']} cores; `chrt -r 1` before the command keeps them out")
     if result.get("interrupted"):
         doubts.append("interrupted")
     return {"passed": not missed and not result.get("interrupted"), "missed": missed, "doubts": doubts}
@@ -76,11 +84,15 @@ def show(result: dict[str, Any]) -> None:
     for name in ("steady", "surplus"):
         if name in result:
             _rows(table, name, result[name])
+    if records := result.get("records"):
+        dispositions = ", ".join(f"{n} {name}" for name, n in records["dispositions"].items())
+        table.add_row("CDRs", f"{records['cdrs']}: {dispositions}")
     if recordings := result.get("recordings"):
         table.add_row(
             "recordings",
             f"{recordings['files']} files, {recordings['seconds']:,.0f} s, {recordings['mb']} MB, "
-            f"{recordings['missing']} missing, {recordings['unreadable']} unreadable",
+            f"{recordings['missing']} missing, {recordings['unreadable']} unreadable, "
+            f"{result['records']['recording_overruns']} overruns",
         )
     generator = result["generator"]
     table.add_row(
@@ -123,7 +135,7 @@ def _rows(table: Table, name: str, seen: dict[str, Any]) -> None:
     rtp = seen["rtp"]
     table.add_row(
         "RTP heard end to end",
-        f"{rtp['heard']:,}: {rtp['lost']} lost, {rtp['late']} late, "
+        f"{rtp['heard']:,}: {rtp['lost']} lost ({rtp['lost_early']} in the first second), {rtp['late']} late, "
         f"{rtp['out_of_order']} out of order, {rtp['duplicate']} double, {rtp['without_stamp']} without audio",
     )
     table.add_row(
@@ -148,8 +160,7 @@ def _rows(table: Table, name: str, seen: dict[str, Any]) -> None:
             )
         table.add_row(
             "generator CPU",
-            f"{cpu['generator_cores']} cores; machine busy {cpu['machine_busy_cores']}, "
-            f"stolen {cpu['stolen_percent']} %",
+            f"{cpu['generator_cores']} cores; other programs {cpu['others_cores']}, stolen {cpu['stolen_percent']} %",
         )
     if memory := seen.get("memory"):
         table.add_row(

@@ -29,7 +29,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to put on the switch. Times in seconds."""
+    """What to put on the switch."""
 
     rate: float = 20.0  # new calls a second
     talk_s: float = 10.0
@@ -117,6 +117,9 @@ class Floor:
 
     async def until_quiet(self) -> None:
         """Every leg over, as the phones see it, and the switch without calls."""
+        for leg in list(self.callers.legs.values()) if self.stopping.is_set() else ():
+            if not leg.ended:
+                self.callers.give_up(leg)  # nobody's failure
         until = time.monotonic() + ENDING_S
         while time.monotonic() < until:
             self.collect()
@@ -175,9 +178,6 @@ async def surplus(floor: Floor, load: Load, progress: Progress) -> Seen:
     seen.samples.append(floor.sample())
     refill = False
     progress(f"surplus, ending: {_line(floor)}")
-    for leg in list(floor.callers.legs.values()):
-        if not leg.ended:
-            floor.callers.give_up(leg)  # nobody's failure
     await floor.until_quiet()
     floor.callers.on_end = lambda leg: None
     floor.agents.talk_s = lambda user: None

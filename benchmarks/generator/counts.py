@@ -25,6 +25,7 @@ class StreamResult(TypedDict):
     n_other: int
     n_crossed: int
     n_moved: int
+    n_lost_early: int
     n_late: int
     n_wire_late: int
     n_ssrc: int

@@ -21,6 +21,7 @@
 #define SAMPLE_US 125
 #define TICK_NS 1000000
 #define LATE_TICKS 5
+#define EARLY_FRAMES 50
 #define BATCH 64
 #define RECEIVE_SIZE 512
 #define RECEIVE_BUFFER (16 << 20)
@@ -209,7 +210,10 @@ static void follow_stamp(struct rtp_source *source, struct stream *stream, const
         result->n_late++;
     result->n_stamped++;
     result->last_stamp_ns = at_ns;
+    uint32_t n_lost = result->stamps.n_lost;
     sequence_put(&result->stamps, stamp->number);
+    if (result->stamps.span <= EARLY_FRAMES)
+        result->n_lost_early += result->stamps.n_lost - n_lost;
     result->last_heard = result->stamps.highest;
     int64_t bucket = latency_us < 0 ? 0 : latency_us / RTP_BUCKET_US;
     source->latencies[side][bucket < RTP_BUCKETS ? bucket : RTP_BUCKETS - 1]++;

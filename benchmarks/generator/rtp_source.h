@@ -33,6 +33,7 @@ struct rtp_result {
     uint32_t n_other;         /* other payload types, other sizes */
     uint32_t n_crossed;       /* stamps of a third stream */
     uint32_t n_moved;         /* times the stamps came to lie at another sample: audio was cut out or put in */
+    uint32_t n_lost_early;    /* of the lost stamps, those of the first second heard */
     uint32_t n_late;          /* stamped, more than RTP_LATE_US behind */
     uint32_t n_wire_late;     /* any, arriving that much later than its RTP timestamp promised */
     uint32_t n_ssrc;          /* how many SSRCs were heard */

@@ -31,7 +31,7 @@ cdef extern from "rtp_source.h" nogil:
     struct rtp_result:
         uint32_t id, n_sent
         uint16_t last_sent, last_heard
-        uint32_t n_received, n_stamped, n_before, n_hole, n_after, n_silent, n_other, n_crossed, n_moved, n_late, n_wire_late, n_ssrc, heard
+        uint32_t n_received, n_stamped, n_before, n_hole, n_after, n_silent, n_other, n_crossed, n_moved, n_lost_early, n_late, n_wire_late, n_ssrc, heard
         int64_t first_packet_ns, first_stamp_ns, last_stamp_ns, latency_min_us, latency_max_us
         uint32_t jitter_us
         sequence wire, stamps
