@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum agner_chunk_kind {
     AGNER_AUDIO,
@@ -140,8 +141,11 @@ static inline bool agner_ring_take(struct agner_recording_ring *ring, bool done,
             break;
         read += AGNER_CHUNK_HEADER;
         if (kind == AGNER_AUDIO) {
-            for (uint32_t i = 0; i < n_samples; ++i)
-                out[chunk->n_samples + i] = *agner_ring_word(ring, read + i);
+            uint32_t to_end = ring->n_words - (read & (ring->n_words - 1));
+            uint32_t n_first = n_samples < to_end ? n_samples : to_end;
+
+            memcpy(out + chunk->n_samples, agner_ring_word(ring, read), n_first * sizeof(uint32_t));
+            memcpy(out + chunk->n_samples + n_first, ring->words, (n_samples - n_first) * sizeof(uint32_t));
             read += n_samples;
         }
         *chunk = (struct agner_chunk){kind, chunk->n_samples + n_samples, rate};

@@ -1,19 +1,17 @@
 """A real conference bridge on PJMEDIA's null sound device, and calls to ourselves over 127.0.0.1."""
 
 import gc
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pjsua2 as pj
 import pytest
 
-pj = pytest.importorskip("pjsua2") if not os.environ.get("CI") else __import__("pjsua2")
-
-from engine.media import ports  # noqa: E402
-from engine.media.media import Media  # noqa: E402
-from engine.media.sounds import Sounds  # noqa: E402
+from engine.media import ports
+from engine.media.media import Media
+from engine.media.sounds import Sounds
 
 RATE = 8000
 FRAME = RATE // 50
@@ -165,7 +163,7 @@ class Ear:
         return np.frombuffer(self.path.read_bytes()[44:], np.int16)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def floor() -> Iterator[Floor]:
     floor = Floor()
     yield floor
