@@ -28,7 +28,7 @@ from engine.media.media import Media
 from engine.records.store import StorageError
 from engine.records.writer import Records
 from engine.sip.endpoint import Endpoint
-from engine.switch import Switch
+from engine.switch import Switch, recording_path
 from engine.trace import Trace
 
 log = logging.getLogger("agner")
@@ -79,7 +79,9 @@ class Daemon:
         with _Attempts() as attempts:
             attempts.problems += _check_folders(settings)
             recorded = attempts.make(lambda: sounds.load(Path(settings.prompts), settings.clock_rate))
-            self.records = attempts.make(lambda: Records(settings.storage, self.clock.to_utc, state))
+            self.records = attempts.make(
+                lambda: Records(settings.storage, self.clock.to_utc, state, find_recording=self._find_recording)
+            )
             self.control = attempts.make(lambda: ControlServer(state / "agner.sock"))
             self.sip = attempts.make(lambda: self._endpoint(settings))
             if not attempts.problems:
@@ -112,6 +114,12 @@ class Daemon:
             lambda: self.switch.new_call(),
             self.clock.now,
         )
+
+    def _find_recording(self, call: str) -> str | None:
+        """What stands on disk of a call that a crash cut off."""
+        recording = self.settings.recording
+        path = recording_path(call, recording.format)
+        return path if (Path(recording.folder) / path).is_file() else None
 
     # ---- the loop
 

@@ -202,7 +202,8 @@ class Switch:
                     self._consequences.append((call, ev.PlayFinished(play)))
             case ev.RecordingClosed(leg):
                 call = self._recordings.pop(leg)
-                self._records.write_recording(call, replace(news, path=self._recording_path(call)))
+                path = recording_path(call, self._settings.recording.format)
+                self._records.write_recording(call, replace(news, path=path))
             case ev.RecordingTrouble(leg, path, text):
                 log.error("recording %s of call %s: %s", path, self._recordings.get(leg), text)
 
@@ -221,7 +222,7 @@ class Switch:
             log.warning("call %s from %r by trunk %s turned away: %s", call, caller.ani, caller.trunk, refusal)
             error = refusal
         limits = self._settings.limits
-        path = self._recording_path(call)
+        path = recording_path(call, self._settings.recording.format)
         machine = Call(call, Rules(limits.max_talk_s, limits.ending_s, self._settings.recording.calls, path), name)
         self.calls[call] = Live(machine, caller, legs={CALLER: event.leg})
         self._leg_calls[event.leg] = call
@@ -280,10 +281,6 @@ class Switch:
         leg = live.legs[CALLER]
         self._recordings[leg] = live.machine.id
         self._media.record(leg, f"{self._settings.recording.folder}/{live.machine.cdr.recording}")
-
-    def _recording_path(self, call: str) -> str:
-        """Below the recordings folder: by day, and the file names the call."""
-        return f"{call[:4]}/{call[4:6]}/{call[6:8]}/{call}.{self._settings.recording.format}"
 
     # ---- the queue and its agents
 
@@ -383,3 +380,8 @@ _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.WriteSegment: Switch._write_segment,
     do.WriteCdr: Switch._write_cdr,
 }
+
+
+def recording_path(call: str, form: str) -> str:
+    """Below the recordings folder: by day, and the file names the call."""
+    return f"{call[:4]}/{call[4:6]}/{call[6:8]}/{call}.{form}"

@@ -26,6 +26,9 @@
 #define PJSIP_MAX_TSX_COUNT             65535   /* default 1023 */
 #define PJSIP_MAX_DIALOG_COUNT          16383   /* default 511 */
 #define PJSIP_TPMGR_HTABLE_SIZE         1023    /* default 31; TCP connections of phones */
+/* An INVITE with four codecs is near the 1,300 bytes from which PJSIP would try TCP first (RFC 3261 section 18.1.1). A phone
+ * whose contact says UDP often has no TCP at all, and a firewall that drops the SYN would cost the caller seconds. */
+#define PJSIP_DONT_SWITCH_TO_TCP        1
 #define PJSIP_MAX_TIMED_OUT_ENTRIES     64      /* default 10 timers per turn of the loop */
 
 /* Mixing. More than 1 selects the parallel bridge; how many threads share the work is then the daemon's to say at run
