@@ -35,7 +35,7 @@ check:  ## the fast loop, under a minute: lint, types, C warnings, tests of the 
 
 lint:
 	.venv/bin/ruff check $(LINTED)
-	.venv/bin/mypy --no-error-summary $(filter-out prompts,$(LINTED))
+	.venv/bin/mypy --no-error-summary $(LINTED)
 	.venv/bin/shellcheck bootstrap .ci/run
 	@for part in $(C_PARTS); do \
 	  echo "gcc -Wall -Wextra -Werror $$part"; \
@@ -61,7 +61,8 @@ golden:  ## rewrite the golden files; review the diff
 prompts:  ## speak the prompts and the music on hold anew (needs the Debian package espeak-ng)
 	@./bootstrap run
 	@command -v espeak-ng >/dev/null || { echo "make prompts needs: apt-get install espeak-ng"; exit 1; }
-	@$(PY) -m prompts.make $(ARGS)
+	$(PY) prompts/make_prompts.py $(ARGS)
+	$(PY) prompts/make_music.py
 
 clean:  ## remove what was compiled in this checkout
 	rm -rf build *.egg-info acd_core.*.so engine/*/*.so benchmarks/*/*.so
