@@ -85,6 +85,7 @@ class Switch:
         self._call_numbers = itertools.count(1)
         self._transfers = itertools.count(-1, -1)  # numbers of transfer attempts; the ACD numbers its offers from 1 up
         self._leg_calls: dict[int, str] = {}
+        self._dead: set[int] = set()  # legs whose end stands in the inbox of this round
         # a recording is complete only after its leg, and perhaps its call, is gone
         self._recordings: dict[int, str] = {}
         self._now = 0.0
@@ -102,6 +103,7 @@ class Switch:
     def round(self, now: float) -> None:
         """Carry out everything that happened until `now`."""
         self._now = now
+        self._bury_dead_legs()
         self._acd.advance(now)
         self._gather()
         for news in self._media.poll():
@@ -113,6 +115,16 @@ class Switch:
                 self._step(call, ev.TimeUp())
         while self._consequences or self._inbox:
             self._step(*(self._consequences or self._inbox).popleft())
+
+    def _bury_dead_legs(self) -> None:
+        """The media room forgets ended legs before all else.
+
+        PJSIP gives the conference slot of an ended leg to the next one, which may be answered in this very round, while
+        news that the dead leg left behind still asks for audio on it.
+        """
+        self._dead = {news.leg for _, news in self._inbox if isinstance(news, ev.LegEnded)}
+        for leg in self._dead:
+            self._media.detach(leg)
 
     def deadline(self) -> float:
         """When the next round is needed even if nothing happens."""
@@ -134,7 +146,8 @@ class Switch:
 
     def _step(self, call: str, news: News) -> None:
         if isinstance(news, ev.LegMedia):
-            self._media.attach(news.leg, news.slot, news.stream)
+            if news.leg not in self._dead:
+                self._media.attach(news.leg, news.slot, news.stream)
             return
         if isinstance(news, ev.LegEnded):
             self._forget_leg(call, news.leg)

@@ -1,3 +1,5 @@
+"""Fixtures of the SIP room's tests: one endpoint, an ear for its events, SIPp on the far side."""
+
 import contextlib
 import itertools
 import socket
