@@ -145,6 +145,13 @@ def pause(ms: int) -> str:
     return f'<pause milliseconds="{ms}"/>'
 
 
+def scenario(*steps: str) -> str:
+    """The steps as SIPp reads them."""
+    text = "".join(steps)
+    used = "".join(f'<Reference variables="{v}"/>' for v in ("1", "2", "9") if f'assign_to="{v}"' in text)
+    return f'<?xml version="1.0" encoding="ISO-8859-1"?><scenario name="t">{text}{used}</scenario>'
+
+
 def _send(text: str, attributes: str = "") -> str:
     return f"<send {attributes}><![CDATA[\n{text}\n]]></send>"
 
@@ -155,10 +162,8 @@ class Sipp:
     def __init__(
         self, folder: Path, port: int, *steps: str, n: int = 1, rate: int = 10, ip: str = HOST, udp: bool = True
     ):
-        text = "".join(steps)
-        used = "".join(f'<Reference variables="{v}"/>' for v in ("1", "2", "9") if f'assign_to="{v}"' in text)
         path = folder / f"{port}.xml"
-        path.write_text(f'<?xml version="1.0" encoding="ISO-8859-1"?><scenario name="t">{text}{used}</scenario>')
+        path.write_text(scenario(*steps))
         self.log = folder / f"{port}.log"
         command = [
             "sipp",

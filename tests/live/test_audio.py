@@ -1,0 +1,103 @@
+"""Who hears whom, by frequency: callers, agents, music and prompts each have a tone of their own."""
+
+import pytest
+
+from tests.live.ear import AGENT, CALLER, HOP_S, MUSIC, WELCOME, WINDOW_S, Sound
+from tests.live.floor import until
+
+EDGE_S = WINDOW_S / 2 + HOP_S  # how exactly the ear places the beginning or end of a tone
+
+
+def talk_of(floor, seconds):
+    until("a while of talk", lambda: any(row["state_s"] > seconds for row in floor.daemon.until_state("TALKING")))
+
+
+def heard(phone):
+    """What came in at this phone, whose call is over."""
+    return Sound.read(until(f"the sound at {phone.user}", phone.heard)[0])
+
+
+@pytest.mark.parametrize(
+    ("ani", "caller", "agent"),
+    [
+        ("6001", {"codecs": "PCMA"}, {"codecs": "PCMA"}),
+        ("6002", {"codecs": "PCMU"}, {"codecs": "G722"}),
+        ("6003", {"codecs": "opus", "transport": "tcp"}, {"codecs": "PCMU"}),
+        ("6004", {"codecs": "G722"}, {"codecs": "opus", "agent": "1004", "transport": "tcp"}),
+    ],
+    ids=["A-law to A-law", "u-law to G.722", "Opus over TCP to u-law", "G.722 to Opus over TCP"],
+)
+def test_prompt_and_talk_in_every_codec(floor, ani, caller, agent):
+    agent_phone = floor.agent(**agent)
+    calling = floor.call(ani, "101", **caller)
+    agent_phone.wait_for("CALL_ESTABLISHED")
+    talk_of(floor, 1.0)
+    agent_phone.hang_up()
+    calling.wait_for("CALL_CLOSED")
+    cdr = floor.daemon.cdr(ani)
+    left, right = floor.daemon.recording(cdr)
+
+    assert (cdr["disposition"], cdr["ended_by"], cdr["queue"]) == ("answered", "agent", "support")
+    assert heard(calling).tones() == {WELCOME, AGENT}, "an agent was free: no music"
+    assert heard(agent_phone).tones() == {CALLER}
+    assert left.tones() == {CALLER}
+    assert right.tones() == {WELCOME, AGENT}
+    assert right.span(WELCOME)[1] < right.span(AGENT)[0]
+
+
+def test_music_stops_at_the_bridge(floor):
+    calling = floor.call("6010", "101")
+    floor.daemon.until_state("QUEUED")
+    until("a while of music", lambda: floor.daemon.ask("calls")[0]["state_s"] > 0.7)
+    agent_phone = floor.agent()
+    agent_phone.wait_for("CALL_ESTABLISHED")
+    talk_of(floor, 1.0)
+    calling.hang_up()
+    agent_phone.wait_for("CALL_CLOSED")
+    cdr = floor.daemon.cdr("6010")
+    left, right = floor.daemon.recording(cdr)
+
+    for sound in (heard(calling), right):
+        assert sound.tones() == {WELCOME, MUSIC, AGENT}
+        assert sound.span(WELCOME)[1] < sound.span(MUSIC)[0] + EDGE_S
+        assert sound.span(MUSIC)[1] < sound.span(AGENT)[0] + EDGE_S, "music under the agent's voice"
+    assert heard(agent_phone).tones() == left.tones() == {CALLER}, "the agent hears no music"
+    assert cdr["ended_by"] == "caller"
+
+
+@pytest.mark.parametrize(("ani", "by"), [("6020", "caller"), ("6021", "agent")])
+def test_hold_by_reinvite(floor, ani, by):
+    """Who puts the other on hold hears silence; the recording goes on, silent on that side, and keeps its time."""
+    agent_phone = floor.agent()
+    calling = floor.call(ani, "100")
+    agent_phone.wait_for("CALL_ESTABLISHED")
+    talk_of(floor, 0.8)
+    holder = calling if by == "caller" else agent_phone
+    holder.ask("hold")
+    talk_of(floor, 1.8)
+    holder.ask("resume")
+    talk_of(floor, 2.8)
+    agent_phone.hang_up()
+    calling.wait_for("CALL_CLOSED")
+    cdr = floor.daemon.cdr(ani)
+    left, right = floor.daemon.recording(cdr)
+
+    assert left.tones() == {CALLER} and right.tones() == {AGENT}
+    answered_s = (cdr["ended_at"] - cdr["answered_at"]).total_seconds()
+    assert left.seconds == right.seconds == pytest.approx(answered_s, abs=0.1)
+    for sound, tone in ((left, CALLER), (right, AGENT)):
+        begin, end = sound.span(tone)
+        assert end > answered_s - 0.2, "heard again after the hold"
+        gap = len(sound.between(begin, end).has(tone)) - sound.between(begin, end).has(tone).sum()
+        print(by, tone, gap * HOP_S)
+
+
+def test_digits_of_the_caller(floor):
+    calling = floor.call("6030", "100")
+    floor.daemon.until_state("QUEUED")
+    calling.press("19*0#")
+    call = floor.daemon.ask("calls")[0]["call"]
+    until("the digits are over", lambda: len(calling.events) >= 0)
+    calling.hang_up()
+    digits = [row["args"]["digit"] for row in floor.daemon.story(call) if row["event"] == "CallerDigit"]
+    assert "".join(digits) == "19*0#"
