@@ -43,6 +43,7 @@ class Media:
         self._mixer = Mixer(ports.connect, ports.disconnect)
         self._recorder = Recorder(recording_rate)
         self._legs: dict[int, Leg] = {}
+        self._troubles: list[RecordingTrouble] = []
         ports.install_tap()
 
     # ---- a leg's life
@@ -53,7 +54,11 @@ class Media:
         state.stream = stream
         self._mixer.place(leg, slot)
         if state.to_record is not None:
-            self.record(leg, str(state.to_record))
+            path, state.to_record = str(state.to_record), None
+            try:
+                self.record(leg, path)
+            except MediaError as error:
+                self._troubles.append(RecordingTrouble(leg, path, str(error)))
 
     def detach(self, leg: int) -> None:
         """The leg is gone: nothing stays of it but the end of its recording, which poll() tells. Twice is once."""
@@ -148,7 +153,8 @@ class Media:
 
     def poll(self) -> list[LegPlayed | RecordingClosed | RecordingTrouble]:
         """What happened since the last call. Costs next to nothing when nothing did."""
-        events: list[LegPlayed | RecordingClosed | RecordingTrouble] = [*self._recorder.poll()]
+        events: list[LegPlayed | RecordingClosed | RecordingTrouble] = [*self._recorder.poll(), *self._troubles]
+        self._troubles.clear()
         for leg, play in ports.take_news():
             state = self._legs.get(leg)
             if state is not None and play in state.plays:

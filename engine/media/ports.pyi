@@ -17,7 +17,8 @@ def clock_rate() -> int:
     """Hz of the bridge. Every sound must be at this rate."""
 
 def connect(source: int, listener: int) -> None:
-    """Slot to slot, one way. Takes effect with the bridge's next frame."""
+    """Slot to slot, one way, from the bridge's next frame on. A slot that is gone is no error: its leg hung up,
+    and that news is on its way."""
 
 def disconnect(source: int, listener: int) -> None:
     """Slots that are gone are no error."""
