@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "queues": ("cli.live", "Show the queues."),
     "agents": ("cli.live", "Show agents; log them in or out, ready or not ready."),
     "calls": ("cli.live", "Show calls; hang one up."),
+    "why": ("cli.why", "Tell why a call waits, or which call an agent gets next."),
     "cdr": ("cli.reports", "Show what became of calls."),
     "recordings": ("cli.reports", "Find recordings."),
     "ladder": ("cli.ladder", "Draw a call from the trace."),

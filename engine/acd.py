@@ -56,6 +56,7 @@ class Acd:
         )
         self.staff = staff
         self._skills = {skill: number for number, skill in enumerate(staff.skills)}
+        self.skill_names = dict(enumerate(staff.skills))
         self._reasons = [""]  # a person's reasons, by the number the core keeps
         self._relaxations: dict[tuple[str, tuple[plan.Relax, ...]], int] = {}
         self._calls: dict[str, int] = {}  # calls in queues or talk
@@ -216,6 +217,10 @@ class Acd:
 
     def call_name(self, handle: int) -> str | None:
         return self._call_names.get(handle)
+
+    def handle_of(self, call: str) -> int | None:
+        """The core's handle of a call that waits or talks."""
+        return self._calls.get(call)
 
     def _forget(self, call: str) -> None:
         del self._call_names[self._calls.pop(call)]

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from acd_core import AgentState, IllegalMove
+from engine import why
 from engine.acd import UnknownName
 from engine.control import ControlError
 from engine.switch import Live
@@ -35,6 +36,8 @@ class Board:
             "calls": self.calls,
             "call": self.call,
             "floor": self.floor,
+            "why_call": lambda id: why.call(self._daemon.acd, id, self._now()),
+            "why_agent": lambda id: why.agent(self._daemon.acd, id, self._now()),
             "agent_login": self.agent_login,
             "agent_logout": self.agent_logout,
             "agent_ready": self.agent_ready,
