@@ -1,4 +1,4 @@
-"""What a run left on disk: every call's record there and closed, every recording there and sound? Counterpart: load.py."""
+"""What a run left on disk: is every record there and closed, every recording there and sound? Counterpart: load.py."""
 
 import sqlite3
 from contextlib import closing

@@ -12,6 +12,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -42,6 +43,12 @@ RESULTS = CHECKOUT / "var" / "bench" / "results.jsonl"
 @click.option(
     "--direct", is_flag=True, help="No switch: callers dial the agents. What the generator itself takes and adds."
 )
+@click.option(
+    "--results",
+    default=RESULTS,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the line of the run is added.",
+)
 @click.option("--keep", is_flag=True, help="Keep the daemon's folder: configuration, log, trace, recordings.")
 def main(
     conversations: int,
@@ -54,6 +61,7 @@ def main(
     record: str,
     no_record: bool,
     direct: bool,
+    results: Path,
     keep: bool,
 ) -> None:
     """Measure recorded conversations through the queue on this machine. Ctrl-C prints what is known."""
@@ -72,8 +80,8 @@ def main(
         click.echo(f"bench: {error}", err=True)
         sys.exit(2)
     report.show(result)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("a") as lines:
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with results.open("a") as lines:
         lines.write(json.dumps(result) + "\n")
     print(json.dumps(result))
     sys.exit(0 if result["verdict"]["passed"] else 1)
