@@ -127,6 +127,9 @@ class Daemon:
         """Until SIGTERM or SIGINT and the drain after it. A second signal cuts the drain short."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(
+            signal.SIGHUP, lambda *_: log.warning("SIGHUP: a changed configuration is read at the next start")
+        )
         sys.setswitchinterval(GIL_SWITCH_S)
         self.acd.begin_day(self.clock.now())
         gc.collect()
