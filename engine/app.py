@@ -79,10 +79,11 @@ class Daemon:
         with _Attempts() as attempts:
             attempts.problems += _check_folders(settings)
             recorded = attempts.make(lambda: sounds.load(Path(settings.prompts), settings.clock_rate))
-            self.records = attempts.make(
-                lambda: Records(settings.storage, self.clock.to_utc, state, find_recording=self._find_recording)
-            )
             self.control = attempts.make(lambda: ControlServer(state / "agner.sock"))
+            if self.control:  # else the open calls in the records are those of another daemon, not of a crash
+                self.records = attempts.make(
+                    lambda: Records(settings.storage, self.clock.to_utc, state, find_recording=self._find_recording)
+                )
             self.sip = attempts.make(lambda: self._endpoint(settings))
             if not attempts.problems:
                 self.media = attempts.make(lambda: Media(recorded, settings.recording.rate))
