@@ -126,8 +126,10 @@ def _queue(step: Section, names: Names, language: str) -> Draft:
     if staff is not None and configured is not None:
         if given["needs"]:
             check_held(given["needs"], staff, queue, needs)
+        music = music or configured.music
         if announce is None and configured.announce is not None:
-            _check_spoken(name, configured.announce.prompts, names, spoken)
+            announce = configured.announce
+            _check_spoken(name, announce.prompts, names, spoken)
         if branches["full"] is not None and configured.max_length is None:
             step.pairs["on full"][0].complain(f'no call comes here: queue "{queue}" has no max length')
     if branches["timeout"] is not None and max_wait_s is None:

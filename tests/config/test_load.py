@@ -55,6 +55,15 @@ def test_a_missing_branch_follows_timeout_or_goes_on_behind_the_step(shipped: Co
     assert steps[vip.ways["no_agents"]] is plain and vip.leave_without_agents and plain.leave_without_agents
 
 
+def test_a_step_without_music_has_what_staff_yaml_says_of_its_queue(shipped: Configuration) -> None:
+    for step in shipped.book.steps:
+        if isinstance(step, plan.Queue):
+            queue = shipped.staff.queues[step.queue]
+            assert step.music == queue.music == "hold"
+            assert step.announce == queue.announce or step.queue == "support", "the plan's own comes first"
+    assert any(isinstance(step, plan.Queue) and step.announce for step in shipped.book.steps)
+
+
 def test_every_prompt_of_the_manifest_is_used(shipped: Configuration) -> None:
     used = {prompt for step in shipped.book.steps if isinstance(step, Play) for prompt in step.prompts}
     announces = [step.announce for step in shipped.book.steps if isinstance(step, plan.Queue)]
