@@ -4,10 +4,10 @@
 
 makes sure that the named Python can `import pjsua2` and that setup.py finds the headers and libraries. What it built
 is kept in ${XDG_CACHE_HOME:-~/.cache}/agner/pjsip/<version>-<key>/ as include/, lib/, python/ and build.json; the key
-covers what the result depends on: config_site.h, patches/, the options below, the Python, the operating system, the
-tarball the user named. A build happens in a scratch folder beside it and arrives by one rename, so it may be
-interrupted anywhere. The virtual environment gets two small files: agner-pjsip.pth (where pjsua2 is) and
-agner-pjsip.json (a copy of build.json, for setup.py and the daemon).
+covers what the result depends on: config_site.h, patches/, the options below, the Python, the operating system. A
+build happens in a scratch folder beside it and arrives by one rename, so it may be interrupted anywhere. The virtual
+environment gets two small files: agner-pjsip.pth (where pjsua2 is) and agner-pjsip.json (a copy of build.json, for
+setup.py and the daemon).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sources import SourceError, obtain
+from sources import SourceError, obtain, sha256_of
 
 HERE = Path(__file__).resolve().parent
 RECIPE = "1"  # raised when the steps below change, so that everybody builds anew
@@ -116,14 +116,16 @@ def recipe_key(python: dict[str, str]) -> str:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     system = platform.freedesktop_os_release()
     digest.update(f"{python['tag']} {system['ID']} {system.get('VERSION_ID')} {cache_root()}".encode())
-    if own := os.environ.get("AGNER_PJSIP_TARBALL"):
-        digest.update(Path(own).read_bytes() if os.path.isfile(own) else own.encode())
     return digest.hexdigest()[:16]
 
 
 def find_built(key: str) -> Path | None:
-    found = [path.parent for path in cache_root().glob(f"*-{key}/build.json")]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    """The newest build by this recipe; where the user names a tarball, one made from that tarball."""
+    found = list(cache_root().glob(f"*-{key}/build.json"))
+    if own := os.environ.get("AGNER_PJSIP_TARBALL"):
+        wanted = sha256_of(Path(own)) if os.path.isfile(own) else ""
+        found = [record for record in found if json.loads(record.read_text())["source_sha256"] == wanted]
+    return max((record.parent for record in found), key=lambda home: home.stat().st_mtime, default=None)
 
 
 def build(key: str, python: dict[str, str], python_exe: str, scratch: Path, stages: Stages) -> Path:

@@ -119,7 +119,7 @@ def _from_mirror(work: Path, mirror: str, keyring: str, say: Callable[[str], Non
     uri, name, sha256 = wanted.groups()
     tarball = work / name
     _run(["/usr/lib/apt/apt-helper", *apt[1:], "download-file", uri, str(tarball), f"SHA256:{sha256}"], timeout_s=300)
-    if _sha256(tarball) != sha256:
+    if sha256_of(tarball) != sha256:
         raise SourceError(f"{name} does not have the SHA256 its signed index promises")
     return tarball
 
@@ -145,7 +145,7 @@ def _from_upstream(work: Path, say: Callable[[str], None]) -> tuple[Path, str]:
     with urllib.request.urlopen(UPSTREAM_URL, timeout=30) as answer, tarball.open("wb") as out:
         while block := answer.read(1 << 16):
             out.write(block)
-    if _sha256(tarball) != UPSTREAM_SHA256:
+    if sha256_of(tarball) != UPSTREAM_SHA256:
         raise SourceError(f"{UPSTREAM_URL} does not have the pinned SHA256; somebody changed it")
     return tarball, UPSTREAM_URL
 
@@ -164,7 +164,7 @@ def _unpack(tarball: Path, origin: str, work: Path) -> Source:
     version = _version(tree)
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
         raise SourceError(f"PJSIP {version} is too old; {OLDEST[0]}.{OLDEST[1]} or later is needed")
-    return Source(tree, version, origin, _sha256(tarball))
+    return Source(tree, version, origin, sha256_of(tarball))
 
 
 def _inside(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -181,7 +181,7 @@ def _version(tree: Path) -> str:
     return ".".join(filter(None, (part["MAJOR"], part["MINOR"], part["REV"]))) + part["SUFFIX"]
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
