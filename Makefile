@@ -28,10 +28,10 @@ test:  ## every check and every test
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest tests $(ARGS)
 
-check:  ## the fast loop, under a minute: lint, types, C warnings, tests of the floor, the core and the arrows
+check:  ## the fast loop, under a minute: lint, types, C warnings, tests without calls
 	@./bootstrap test
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -q $(wildcard tests/setup tests/floor tests/core tests/arch) $(ARGS)
+	$(PY) -m pytest -q $(wildcard tests/setup tests/arch tests/config tests/floor tests/core) $(ARGS)
 
 lint:
 	.venv/bin/ruff check $(LINTED)

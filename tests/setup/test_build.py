@@ -1,5 +1,6 @@
 """What the build cache takes for built, and what makes it build anew. Counterpart: pjsip/build.py."""
 
+import hashlib
 import json
 import shutil
 import sys
@@ -24,7 +25,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def built(key: str, version: str, tarball: bytes = b"") -> Path:
     home = build.cache_root() / f"{version}-{key}"
     home.mkdir(parents=True)
-    (home / "build.json").write_text(json.dumps({"source_sha256": build.hashlib.sha256(tarball).hexdigest()}))
+    (home / "build.json").write_text(json.dumps({"source_sha256": hashlib.sha256(tarball).hexdigest()}))
     return home
 
 
