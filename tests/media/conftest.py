@@ -121,6 +121,17 @@ class Floor:
             self.endpoint.libHandleEvents(5)
         return True
 
+    def news(self, media: Media, timeout_s: float = 3.0) -> list:
+        """What the media room tells next; empty if it tells nothing in time."""
+        events: list = []
+
+        def is_told() -> bool:
+            events.extend(media.poll())
+            return bool(events)
+
+        self.until(is_told, timeout_s)
+        return events
+
     def call(self) -> tuple[Line, Line]:
         """(the phone that calls, our end of its call), both with audio."""
         phone = Line(self)

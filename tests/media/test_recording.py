@@ -4,13 +4,14 @@ stay together."""
 import time
 
 import numpy as np
+import pjsua2 as pj
 import pytest
 import soundfile
 
 from engine.callflow.errors import MediaError
 from engine.callflow.events import RecordingClosed
 from engine.media import ports
-from tests.media.conftest import AGENT_HZ, CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, option, pj, tones_in
+from tests.media.conftest import AGENT_HZ, CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, option, tones_in
 
 CALLER, AGENT = 1, 2
 
@@ -44,8 +45,7 @@ class Talk:
 
 
 def closed(floor, media) -> RecordingClosed:
-    events = []
-    assert floor.until(lambda: events.extend(media.poll()) or events, 3.0), "the recording was not closed"
+    events = floor.news(media)
     assert [type(event) for event in events] == [RecordingClosed]
     return events[0]
 

@@ -25,8 +25,10 @@ def out_of(rings: ports.RingSet) -> tuple[list[np.ndarray], int]:
         for key, kind, rate, audio in chunks:
             assert (key, rate) == (7, 8000)
             n_lost += kind == ports.LOST
-            silent = isinstance(audio, int)
-            parts.append(np.zeros((audio, 2), np.int16) if silent else np.frombuffer(audio, np.int16).reshape(-1, 2))
+            if isinstance(audio, int):
+                parts.append(np.zeros((audio, 2), np.int16))
+            else:
+                parts.append(np.frombuffer(audio, np.int16).reshape(-1, 2))
     return parts, n_lost
 
 
@@ -85,5 +87,6 @@ def test_many_rings_in_one_go():
         chunks, _, more = rings.drain()
         n_goes += 1
         for key, _, _, audio in chunks:
+            assert isinstance(audio, bytes)
             n_samples[key] += len(audio) // 4
     assert set(n_samples.values()) == {50 * FRAME} and n_goes > 1  # 1.6 million samples, more than one go takes
