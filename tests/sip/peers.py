@@ -219,7 +219,7 @@ class RawCaller:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((source, 0))
         self._socket.setblocking(False)
-        port, self.final_status = self._socket.getsockname()[1], 0
+        port, self.final_status, self.answer = self._socket.getsockname()[1], 0, ""
         body = body.replace("[local_ip]", HOST).replace("[media_ip]", HOST).replace("[media_port]", "9")
         head = f"""INVITE sip:100@{HOST}:{PORT} SIP/2.0
 Via: SIP/2.0/UDP {source}:{port};branch=z9hG4bK{port}
@@ -249,6 +249,7 @@ Content-Length: {len(body) + body.count(chr(10))}
         if line.startswith("SIP/2.0 200") and "CSeq: 1 INVITE" in rest:
             ack = [f"ACK sip:100@{HOST}:{PORT} SIP/2.0", *_kept(rest, "Via From To Call-ID"), "CSeq: 1 ACK"]
             self._socket.sendto("\r\n".join([*ack, "Content-Length: 0", "", ""]).encode(), source)
+            self.answer = text.decode().partition("\r\n\r\n")[2]
         if line.startswith("BYE"):
             ok = ["SIP/2.0 200 OK", *_kept(rest, "Via From To Call-ID CSeq"), "Content-Length: 0", "", ""]
             self._socket.sendto("\r\n".join(ok).encode(), source)

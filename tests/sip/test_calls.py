@@ -4,6 +4,7 @@ import gc
 import re
 import socket
 import struct
+import time
 
 import pytest
 
@@ -130,6 +131,20 @@ def test_odd_offers_leave_nothing(ear, sipp):
         assert story.count("CallArrived") == story.count("LegEnded"), (name, story)
         ear.until(lambda caller=caller: caller.final() and ear.endpoint.n_closing() == 0)
         caller.close()
+
+
+def test_real_time_text_is_refused_within_the_answer(ear):
+    """With a text stream PJSIP would hold the engine's thread for 0.3 s when the leg ends."""
+    answer_all(ear)
+    caller = RawCaller(sdp() + "m=text 11 RTP/AVP 98\na=rtpmap:98 t140/1000\n")
+    ear.until(lambda: caller.final() == 200)
+    assert "m=text 0 " in caller.answer and "m=audio 0 " not in caller.answer
+    ear.silence(0.1)
+    began = time.monotonic()
+    ear.endpoint.hang_up(ear.next(e.CallArrived).leg)
+    assert time.monotonic() - began < 0.15
+    ear.until(lambda: caller.final() and ear.endpoint.n_closing() == 0)
+    caller.close()
 
 
 def test_unknown_source_is_403_and_nothing_else(ear, sipp, caplog):
