@@ -78,7 +78,7 @@ class Daemon:
         self.started_at = self.clock.now()
         with _Attempts() as attempts:
             attempts.problems += _check_folders(settings)
-            recorded = attempts.make(lambda: sounds.load(Path(settings.prompts), settings.clock_rate))
+            recorded = attempts.make(lambda: sounds.load(loaded.sounds, settings.clock_rate))
             self.control = attempts.make(lambda: ControlServer(state / "agner.sock"))
             if self.control:  # else the open calls in the records are those of another daemon, not of a crash
                 self.records = attempts.make(

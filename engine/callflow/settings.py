@@ -2,8 +2,10 @@
 switch.yaml.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +58,11 @@ class Settings:
     prompts: str = "prompts"
     clock_rate: int = 8000  # Hz of the conference bridge
     trace_days: int = 14  # traces older than this are removed
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFiles:
+    """What may be played, as the manifest in the prompts folder names it."""
+
+    prompts: Mapping[str, Mapping[str, Path]]  # prompt -> language -> file
+    music: Mapping[str, Path]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.callflow.plan import PlanBook
-from engine.callflow.settings import Settings
+from engine.callflow.settings import Settings, SoundFiles
 from engine.callflow.staff import Staff
 from engine.config.plans import read_plans
 from engine.config.settings import read_settings, read_sounds
@@ -27,6 +27,7 @@ class Configuration:
     settings: Settings
     staff: Staff
     book: PlanBook
+    sounds: SoundFiles
 
 
 def load(folder: Path | str) -> Configuration:
@@ -41,5 +42,5 @@ def load(folder: Path | str) -> Configuration:
     book = read_plans(folder / "plans", staff, sounds, report)
     if report.found:
         raise Complaints(report.found)
-    assert staff is not None, "what cannot be read is complained of"
-    return Configuration(settings, staff, book)
+    assert staff is not None and sounds is not None, "what cannot be read is complained of"
+    return Configuration(settings, staff, book, sounds)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from engine.callflow.plan import HangUp, Hours, NumberList, Queue, Step
+from engine.callflow.settings import SoundFiles
 from engine.callflow.staff import Staff
-from engine.config.settings import Sounds
 from engine.config.yaml_nodes import Value
 
 HOLE = "?"  # the plan that an unreadable step leads to; no plan can have this name
@@ -22,7 +22,7 @@ class Names:
     """
 
     staff: Staff | None  # None where it cannot be read
-    sounds: Sounds | None
+    sounds: SoundFiles | None
     lists: Mapping[str, NumberList]
     hours: Mapping[str, Hours]
     plans: frozenset[str]

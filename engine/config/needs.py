@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable
 
 from engine.callflow.plan import Announce, Need, Needs
+from engine.callflow.settings import SoundFiles
 from engine.config import scalars
-from engine.config.settings import Sounds
 from engine.config.yaml_nodes import Value, guess
 
 
@@ -38,7 +38,7 @@ def read_levels(value: Value, skills: Collection[str] | None, instead: int = 1) 
     }
 
 
-def read_prompts(value: Value, sounds: Sounds | None, languages: Iterable[str]) -> tuple[str, ...]:
+def read_prompts(value: Value, sounds: SoundFiles | None, languages: Iterable[str]) -> tuple[str, ...]:
     """One prompt or a list of them, each spoken in all of `languages`."""
     names = []
     for item in value.items():
@@ -52,11 +52,11 @@ def read_prompts(value: Value, sounds: Sounds | None, languages: Iterable[str]) 
     return tuple(names)
 
 
-def read_music(value: Value, sounds: Sounds | None) -> str:
+def read_music(value: Value, sounds: SoundFiles | None) -> str:
     return known(value, None if sounds is None else sounds.music, "music", "prompts/manifest.yaml")
 
 
-def read_announce(value: Value, sounds: Sounds | None, languages: Iterable[str]) -> Announce:
+def read_announce(value: Value, sounds: SoundFiles | None, languages: Iterable[str]) -> Announce:
     """`{play: please_wait, first: 20s, every: 30s}`."""
     with value.section() as section:
         play, first, every = section.need("play"), section.get("first"), section.need("every")

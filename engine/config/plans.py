@@ -14,16 +14,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 from engine.callflow.plan import Hours, NumberList, Place, PlanBook
+from engine.callflow.settings import SoundFiles
 from engine.callflow.staff import Staff
 from engine.config import paths, scalars
 from engine.config.drafts import HOLE, Draft, Names
 from engine.config.needs import known
-from engine.config.settings import Sounds
 from engine.config.steps import read_steps
 from engine.config.yaml_nodes import Report, Section, Value, guess, read_text, read_yaml
 
 
-def read_plans(folder: Path, staff: Staff | None, sounds: Sounds | None, report: Report) -> PlanBook:
+def read_plans(folder: Path, staff: Staff | None, sounds: SoundFiles | None, report: Report) -> PlanBook:
     """One book of all the plan files; their lists, hours and plans may be used from any of them."""
     paths_found = sorted(folder.glob("*.yaml"))
     if not paths_found:
@@ -64,7 +64,7 @@ def _numbers(tops: list[Section], names: Names) -> Mapping[str, str]:
     return {scalars.number(key): known(value, names.plans, "plan", "plans/") for key, value in _gather(tops, "numbers")}
 
 
-def _language(top: Section, sounds: Sounds | None) -> str:
+def _language(top: Section, sounds: SoundFiles | None) -> str:
     value = top.get("language")
     spoken = {language for prompt in sounds.prompts.values() for language in prompt} if sounds else set()
     if value is None:

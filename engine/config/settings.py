@@ -6,11 +6,10 @@ there.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
+from engine.callflow.settings import Limits, Recording, Settings, Sip, SoundFiles, Trunk
 from engine.config import scalars
 from engine.config.scalars import Network
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
@@ -19,14 +18,6 @@ CODECS = ("PCMA", "PCMU", "G722", "opus")
 PORTS_PER_CALL = 4  # two legs, RTP and RTCP each
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 _RATES = ("8000", "16000", "24000", "32000", "44100", "48000")
-
-
-@dataclass(frozen=True, slots=True)
-class Sounds:
-    """What may be played: prompt -> its languages, and the names of the music."""
-
-    prompts: Mapping[str, frozenset[str]]
-    music: frozenset[str]
 
 
 def read_settings(path: Path, report: Report) -> Settings:
@@ -179,31 +170,32 @@ def _storage(value: Value) -> str:
     return text
 
 
-def read_sounds(folder: Path, report: Report) -> Sounds | None:
+def read_sounds(folder: Path, report: Report) -> SoundFiles | None:
     """The prompts folder's manifest; each file it names must be there. None if it cannot be read."""
     value = read_yaml(folder / "manifest.yaml", report, "no prompt is described")
-    prompts: dict[str, frozenset[str]] = {}
-    music: set[str] = set()
+    prompts: dict[str, Mapping[str, Path]] = {}
+    music: dict[str, Path] = {}
     if value is None:
         return None
     with value.section() as top:
         for key, item in listed.pairs() if (listed := top.need("prompts")) else ():
             prompts[scalars.name(key)] = _prompt(item, folder)
         for key, item in listed.pairs() if (listed := top.get("music")) else ():
-            _check_file(item, folder / item.text())
-            music.add(scalars.name(key))
-    return Sounds(prompts, frozenset(music))
+            _check_file(item, path := folder / item.text())
+            music[scalars.name(key)] = path
+    return SoundFiles(prompts, music)
 
 
-def _prompt(value: Value, folder: Path) -> frozenset[str]:
+def _prompt(value: Value, folder: Path) -> Mapping[str, Path]:
     pairs = {key.text(): item for key, item in value.pairs()}
-    languages = frozenset(pairs) - {"file"}
+    languages = sorted(set(pairs) - {"file"})
     if "file" not in pairs:
         value.complain(f"{value.label} lacks 'file'")
-    else:
-        for language in sorted(languages):
-            _check_file(pairs["file"], folder / language / pairs["file"].text())
-    return languages
+        return dict.fromkeys(languages, folder)
+    files = {language: folder / language / pairs["file"].text() for language in languages}
+    for path in files.values():
+        _check_file(pairs["file"], path)
+    return files
 
 
 def _check_file(value: Value, path: Path) -> None:

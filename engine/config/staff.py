@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.callflow.plan import Needs, needs_text
+from engine.callflow.settings import SoundFiles
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff, able, meets
 from engine.config import scalars
 from engine.config.needs import known, read_announce, read_levels, read_music, read_needs
-from engine.config.settings import Sounds
 from engine.config.yaml_nodes import Report, Section, Value, read_yaml
 
 STRATEGIES = (
@@ -30,7 +30,7 @@ _MOST_SKILLS = 256
 _POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in a row)?", re.ASCII)
 
 
-def read_staff(path: Path, sounds: Sounds | None, report: Report) -> Staff | None:
+def read_staff(path: Path, sounds: SoundFiles | None, report: Report) -> Staff | None:
     """None if the file cannot be read at all."""
     value = read_yaml(path, report, "no queue and no agent is described")
     if value is None:
@@ -72,7 +72,7 @@ def _skills(value: Value | None) -> tuple[str, ...]:
     return tuple(skills)
 
 
-def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: Sounds | None) -> Queue:
+def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: SoundFiles | None) -> Queue:
     read: dict[str, Any] = {}
     with value.section() as queue:
         if item := queue.get("strategy"):

@@ -1,11 +1,10 @@
-"""Prompts and music as they lie in the prompts folder: its manifest, and every file as samples. Counterpart: media.py
-plays them.
+"""Prompts and music as samples. Counterparts: config reads which files there are, media.py plays them.
 
 All is read, resampled once to the bridge's rate and checked when the switch starts, with every complaint in one run;
-nothing is decoded while calls are up. No PJSIP here, so that `agner check` can say what is wrong without it.
+nothing is decoded while calls are up.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,30 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-import yaml
 
 from engine.callflow.errors import MediaError
+from engine.callflow.settings import SoundFiles
 
-LANGUAGES = ("zh", "en")
 MAX_S = 600.0  # a longer file is a mistake, and would be held in memory
 FADE_S = 0.003
 
 Samples = npt.NDArray[np.int16]
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A name that plans use, the words that are spoken, the files by language."""
-
-    name: str
-    words: Mapping[str, str]
-    files: Mapping[str, Path]
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    prompts: Mapping[str, Prompt]
-    music: Mapping[str, Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +31,8 @@ class Sounds:
     music: Mapping[str, Samples]
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The names that plans may use. MediaError, one complaint a line, if the manifest is no manifest."""
-    path = folder / "manifest.yaml"
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except OSError as error:
-        raise MediaError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise MediaError(f"{path}: {error}") from error
-    complaints: list[str] = []
-    prompts = {
-        str(name): _prompt(folder, str(name), entry, lambda text: complaints.append(f"{path}: {text}"))
-        for name, entry in _section(content, "prompts").items()
-    }
-    music = {str(name): folder / str(file) for name, file in _section(content, "music").items()}
-    if not prompts:
-        complaints.append(f"{path}: it has no prompts")
-    if complaints:
-        raise MediaError("\n".join(complaints))
-    return Manifest(prompts, music)
-
-
-def _section(content: object, key: str) -> Mapping[object, object]:
-    section = content.get(key) if isinstance(content, dict) else None
-    return section if isinstance(section, dict) else {}
-
-
-def _prompt(folder: Path, name: str, entry: object, complain: Callable[[str], None]) -> Prompt:
-    fields = entry if isinstance(entry, dict) else {}
-    for key in ("file", *LANGUAGES):
-        if not isinstance(fields.get(key), str):
-            complain(f"prompt {name}: `{key}` is missing")
-    file = str(fields.get("file"))
-    words = {language: str(fields.get(language)) for language in LANGUAGES}
-    return Prompt(name, words, {language: folder / language / file for language in LANGUAGES})
-
-
-def load(folder: Path, rate: int) -> Sounds:
-    """Every prompt in every language and all music, at `rate` Hz. MediaError with all that is wrong, one complaint a
-    line."""
-    manifest = read_manifest(folder)
+def load(files: SoundFiles, rate: int) -> Sounds:
+    """Every prompt in every language and all music, at `rate` Hz. MediaError with all that is wrong, a line each."""
     complaints: list[str] = []
 
     def read(path: Path) -> Samples:
@@ -102,11 +45,11 @@ def load(folder: Path, rate: int) -> Sounds:
     sounds = Sounds(
         rate,
         {
-            (language, prompt.name): faded(read(path), rate)
-            for prompt in manifest.prompts.values()
-            for language, path in prompt.files.items()
+            (language, name): faded(read(path), rate)
+            for name, spoken in files.prompts.items()
+            for language, path in spoken.items()
         },
-        {name: read(path) for name, path in manifest.music.items()},
+        {name: read(path) for name, path in files.music.items()},
     )
     if complaints:
         raise MediaError("\n".join(complaints))

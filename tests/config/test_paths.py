@@ -11,9 +11,9 @@ from random import Random
 from typing import Any
 
 from engine.callflow.plan import PlanBook, Step
+from engine.callflow.settings import SoundFiles
 from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.config.plans import read_plans
-from engine.config.settings import Sounds
 from engine.config.yaml_nodes import Report
 
 NAMES = ("a", "b", "c")
@@ -24,7 +24,7 @@ STAFF = Staff(
     {"long": Queue("long"), "short": Queue("short", max_length=1)},
     {"1": Agent("1", "", "", {}, (Serves("long"), Serves("short")))},
 )
-SOUNDS = Sounds({"hello": frozenset({"zh"})}, frozenset())
+SOUNDS = SoundFiles({"hello": {"zh": Path("hello.wav")}}, {})
 KINDS = {"nothing follows": "falls off", "hear nothing": "unanswered", "answer again": "twice"}
 OTHER = ("no call comes here", "go round", "leads back to itself")
 
