@@ -2,11 +2,11 @@
 PY := .venv/bin/python
 PJSIP = $(shell $(PY) -c 'import json, sys; print(json.load(open(sys.prefix + "/agner-pjsip.json"))["include_dir"])')
 C_PARTS = $(wildcard engine/*/*.c benchmarks/*/*.c)
-LINTED = $(wildcard engine cli tests benchmarks prompts pjsip setup.py)
+LINTED = $(wildcard engine cli tests benchmarks prompts pjsip docs setup.py)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check lint bench bench-core prove golden prompts clean distclean
+.PHONY: help setup demo run test check lint bench bench-core prove golden prompts pictures clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,10 @@ prompts:  ## speak the prompts and the music on hold anew (needs the Debian pack
 	@command -v espeak-ng >/dev/null || { echo "make prompts needs: apt-get install espeak-ng"; exit 1; }
 	$(PY) prompts/make_prompts.py $(ARGS)
 	$(PY) prompts/make_music.py
+
+pictures:  ## run the demo and draw its terminal anew, for the README
+	@./bootstrap demo
+	$(PY) docs/picture.py
 
 clean:  ## remove what was compiled in this checkout
 	rm -rf build *.egg-info acd_core.*.so engine/*/*.so benchmarks/*/*.so
