@@ -75,7 +75,7 @@ cdef int audit_calls(Core* k) noexcept nogil:
         )):
             return 11
     for i in range(2, k.n_timers + 1):
-        if sooner(&k.timers[i], &k.timers[i // 2]):
+        if sooner(&k.timers[i], &k.timers[(i + 2) // 4]):
             return 13
     return 0
 

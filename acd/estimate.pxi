@@ -86,3 +86,10 @@ cdef int32_t place_of(Core* k, int32_t c) noexcept nogil:
         place += tree_before(k.call_nodes, k.buckets[b].root, n.tier, n.key, n.seq)
         b = k.buckets[b].next
     return place
+
+
+cdef void note_estimate(Core* k, int32_t c, int32_t place) noexcept nogil:
+    """What a call that begins to wait is told, kept to be judged when it is answered."""
+    cdef double median = 0, p80 = 0
+    estimate_at(&k.queues[k.calls[c].queue], place, &median, &p80)
+    k.calls[c].est_median, k.calls[c].est_p80 = <float>median, <float>p80

@@ -357,7 +357,7 @@ cdef inline bint is_free(Core* k, int32_t a) noexcept nogil:
 
 cdef void rematch(Core* k) noexcept nogil:
     """Make every pair that the freed agents and the calls to be tried again allow, in the global order of calls."""
-    cdef int32_t i, c, a, best, from_agent
+    cdef int32_t a, c, y
     if k.n_freed == 1 and k.n_retry == 0:  # the common case: nobody else free may take what this agent may
         a = k.freed[0]
         k.n_freed = 0
@@ -371,52 +371,86 @@ cdef void rematch(Core* k) noexcept nogil:
             else:
                 free_in(k, a)
         return
+    free_all_in(k)
+    retry_sort(k)
+    while k.n_freed or k.n_retry:
+        y = best_of_freed(k)
+        c = k.retry[0] if k.n_retry else 0
+        if c and (k.calls[c].state != CALL_WAITING or k.calls[c].bucket == 0):
+            retry_pop(k)
+        elif c and ranks_before(k, c, y):
+            retry_pop(k)
+            match_call(k, c)
+        elif y and not match_call(k, y):
+            k.broken = -2  # cannot be: it was a free agent's best call
+            return
+
+
+cdef void free_all_in(Core* k) noexcept nogil:
+    """All freed agents into the trees, each with the first call it may take."""
+    cdef int32_t i, a
     for i in range(k.n_freed):
         a = k.freed[i]
+        k.best_of[i] = 0
         if is_free(k, a):
             if not k.agents[a].free:
                 free_in(k, a)
             k.best_of[i] = best_call(k, a)
-        else:
-            k.best_of[i] = 0
-    while k.n_freed or k.n_retry:
-        best = from_agent = 0
-        i = 0
-        while i < k.n_freed:
-            a = k.freed[i]
-            if k.best_of[i] and is_free(k, a) and k.calls[k.best_of[i]].state != CALL_WAITING:
-                k.best_of[i] = best_call(k, a)
-            if k.best_of[i] == 0 or not is_free(k, a):
-                k.agents[a].freed = False
-                k.n_freed -= 1
-                k.freed[i], k.best_of[i] = k.freed[k.n_freed], k.best_of[k.n_freed]
-                continue
-            if ranks_before(k, k.best_of[i], best):
-                best, from_agent = k.best_of[i], a
-            i += 1
-        i = 0
-        while i < k.n_retry:
-            c = k.retry[i]
-            if k.calls[c].state != CALL_WAITING or k.calls[c].bucket == 0:
-                k.calls[c].listed = False
-                k.n_retry -= 1
-                k.retry[i] = k.retry[k.n_retry]
-                continue
-            if ranks_before(k, c, best):
-                best, from_agent = c, 0
-            i += 1
-        if best == 0:
+
+
+cdef int32_t best_of_freed(Core* k) noexcept nogil:
+    """The first call that a freed agent may take; agents who were given one, or may take none, are dropped from the list."""
+    cdef int32_t i = 0, a, best = 0
+    while i < k.n_freed:
+        a = k.freed[i]
+        if k.best_of[i] and is_free(k, a) and k.calls[k.best_of[i]].state != CALL_WAITING:
+            k.best_of[i] = best_call(k, a)
+        if k.best_of[i] == 0 or not is_free(k, a):
+            k.agents[a].freed = False
+            k.n_freed -= 1
+            k.freed[i], k.best_of[i] = k.freed[k.n_freed], k.best_of[k.n_freed]
+            continue
+        if ranks_before(k, k.best_of[i], best):
+            best = k.best_of[i]
+        i += 1
+    return best
+
+
+# The calls to be tried again, as a heap by the global order: many when a relaxation is edited, or a surge relaxes at once.
+
+cdef inline bint tried_before(Core* k, int32_t c, int32_t d) noexcept nogil:
+    """Those that left the line meanwhile first: they are only to be dropped."""
+    if k.calls[c].bucket == 0 or k.calls[d].bucket == 0:
+        return k.calls[c].bucket == 0 and k.calls[d].bucket != 0
+    return before(k.call_nodes, c, d)
+
+
+cdef void retry_sink(Core* k, int32_t i) noexcept nogil:
+    cdef int32_t child, c = k.retry[i]
+    while 2 * i + 1 < k.n_retry:
+        child = 2 * i + 1
+        if child + 1 < k.n_retry and tried_before(k, k.retry[child + 1], k.retry[child]):
+            child += 1
+        if not tried_before(k, k.retry[child], c):
             break
-        if k.calls[best].listed:
-            k.calls[best].listed = False
-            for i in range(k.n_retry):
-                if k.retry[i] == best:
-                    k.n_retry -= 1
-                    k.retry[i] = k.retry[k.n_retry]
-                    break
-        if not match_call(k, best) and from_agent:  # cannot be: it was this agent's best call
-            k.broken = -2
-            break
+        k.retry[i] = k.retry[child]
+        i = child
+    k.retry[i] = c
+
+
+cdef void retry_sort(Core* k) noexcept nogil:
+    cdef int32_t i = k.n_retry // 2
+    while i > 0:
+        i -= 1
+        retry_sink(k, i)
+
+
+cdef void retry_pop(Core* k) noexcept nogil:
+    k.calls[k.retry[0]].listed = False
+    k.n_retry -= 1
+    if k.n_retry:
+        k.retry[0] = k.retry[k.n_retry]
+        retry_sink(k, 0)
 
 
 cdef int32_t take_dirty(Core* k) noexcept nogil:

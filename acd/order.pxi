@@ -132,14 +132,15 @@ cdef int32_t tree_before(Node* p, int32_t at, int32_t tier, double key, uint64_t
     return n
 
 
-# Timers: one for each call and agent at most, in a binary heap by (time, agents before calls, handle).
+# Timers: one for each call and agent at most, in a heap of four branches by (time, agents before calls, handle).
+
+cdef inline int32_t* timer_slot(Core* k, int32_t who) noexcept nogil:
+    return &k.timer_of[k.first_timer_of_calls + who if who > 0 else -who]
+
 
 cdef inline void timer_put(Core* k, int32_t slot, Timer t) noexcept nogil:
     k.timers[slot] = t
-    if t.who > 0:
-        k.calls[t.who].timer = slot
-    else:
-        k.agents[-t.who].timer = slot
+    timer_slot(k, t.who)[0] = slot
 
 
 cdef inline bint sooner(Timer* a, Timer* b) noexcept nogil:
@@ -147,31 +148,33 @@ cdef inline bint sooner(Timer* a, Timer* b) noexcept nogil:
 
 
 cdef void timer_sift(Core* k, int32_t slot, Timer t) noexcept nogil:
-    cdef int32_t child
-    while slot > 1 and sooner(&t, &k.timers[slot // 2]):
-        timer_put(k, slot, k.timers[slot // 2])
-        slot //= 2
+    """Put t in at this free slot, and then where it belongs. Slots run from 1; the branches of i are 4i - 2 .. 4i + 1."""
+    cdef int32_t child, first, least, last, above = (slot + 2) // 4
+    while slot > 1 and sooner(&t, &k.timers[above]):
+        timer_put(k, slot, k.timers[above])
+        slot = above
+        above = (slot + 2) // 4
     while True:
-        child = 2 * slot
-        if child > k.n_timers:
+        first = 4 * slot - 2
+        if first > k.n_timers:
             break
-        if child < k.n_timers and sooner(&k.timers[child + 1], &k.timers[child]):
-            child += 1
-        if not sooner(&k.timers[child], &t):
+        least = first
+        last = first + 3 if first + 3 < k.n_timers else k.n_timers
+        for child in range(first + 1, last + 1):
+            if sooner(&k.timers[child], &k.timers[least]):
+                least = child
+        if not sooner(&k.timers[least], &t):
             break
-        timer_put(k, slot, k.timers[child])
-        slot = child
+        timer_put(k, slot, k.timers[least])
+        slot = least
     timer_put(k, slot, t)
 
 
 cdef void timer_drop(Core* k, int32_t who) noexcept nogil:
-    cdef int32_t slot = k.calls[who].timer if who > 0 else k.agents[-who].timer
+    cdef int32_t slot = timer_slot(k, who)[0]
     if slot == 0:
         return
-    if who > 0:
-        k.calls[who].timer = 0
-    else:
-        k.agents[-who].timer = 0
+    timer_slot(k, who)[0] = 0
     cdef Timer last = k.timers[k.n_timers]
     k.n_timers -= 1
     if slot <= k.n_timers:
@@ -185,7 +188,7 @@ cdef void timer_set(Core* k, int32_t who, double at) noexcept nogil:
     if at == INFINITY:
         timer_drop(k, who)
         return
-    slot = k.calls[who].timer if who > 0 else k.agents[-who].timer
+    slot = timer_slot(k, who)[0]
     if slot == 0:
         k.n_timers += 1
         slot = k.n_timers

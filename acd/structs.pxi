@@ -47,6 +47,7 @@ cdef struct Node:  # a place in an ordered tree: (tier, key, seq)
     int32_t size
     uint32_t heat
     int32_t tier
+    int64_t spare  # to 64 bytes: one cache line
 
 cdef struct Bucket:  # the calls of one queue that wait with the same needs
     double key  # of its first call, copied so that a scan need not touch the call
@@ -60,37 +61,37 @@ cdef struct Bucket:  # the calls of one queue that wait with the same needs
     int32_t prev
     int32_t chain  # of the hash
 
-cdef struct Call:
+cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
     uint64_t handle
     double arrival
     double enqueued
-    double connected
     double expires
     double head  # head start, s
-    double hold_until
-    double preferred_head
-    double est_median
-    double est_p80
     int32_t queue
     int32_t bucket
     int32_t ladder
-    int32_t own_needs
-    int32_t relaxation  # -1: the queue's
+    int32_t ringing  # first of the agents it rings at
+    int8_t state
+    int8_t step
+    int8_t held
+    int8_t listed  # among the calls to be tried again
+    int8_t n_declined
+    double connected
+    double hold_until
+    double preferred_head
+    float est_median
+    float est_p80
     int32_t counted_needs  # what it asked for when it came
     int32_t preferred
+    int32_t agent  # in talk
+    int32_t own_needs
+    int32_t relaxation  # -1: the queue's
     int32_t pref_next  # others that prefer the same agent
     int32_t pref_prev
-    int32_t ringing  # first of the agents it rings at
-    int32_t agent  # in talk
-    int32_t timer
     int32_t decl_next  # others of the queue that were declined
     int32_t decl_prev
     int32_t declined[MAX_DECLINED]
-    int8_t n_declined
-    int8_t state
-    int8_t step
-    bint held
-    bint listed  # among the calls to be tried again
+    int32_t spare[2]  # to 192 bytes
 
 cdef struct Agent:
     uint64_t handle
@@ -108,7 +109,6 @@ cdef struct Agent:
     int32_t ring_prev
     int32_t call
     int32_t preferring  # first of the calls that prefer it
-    int32_t timer
     int32_t reason  # of NOT_READY by intent
     int32_t next_reason
     int32_t pause_reason
@@ -121,11 +121,11 @@ cdef struct Agent:
     int8_t intent
     int8_t next  # after the call; -1: nothing
     int8_t told
-    bint in_wrap
-    bint paused
-    bint phone
-    bint free  # stands in the trees of its queues
-    bint freed  # among the agents to be matched
+    int8_t in_wrap
+    int8_t paused
+    int8_t phone
+    int8_t free  # stands in the trees of its queues
+    int8_t freed  # among the agents to be matched
     us_t logged_at_us
     us_t busy_us  # ring + talk + wrap-up since login
     us_t state_us[6]
@@ -303,6 +303,8 @@ cdef struct Core:
     uint64_t ladder_mask
     Timer* timers
     int32_t n_timers
+    int32_t* timer_of  # of agents from 0, of calls after them; apart, since moving timers must not touch calls
+    int32_t first_timer_of_calls
     OfferSlot* offers
     int32_t* freed
     int32_t n_freed

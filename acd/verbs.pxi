@@ -547,7 +547,7 @@ cdef int refusal(Core* k, int32_t c) noexcept nogil:
         return -2
     if q.max_waiting >= 0 and q.n_waiting >= q.max_waiting:
         return -3
-    estimate_at(q, q.n_waiting + 1, &call.est_median, &call.est_p80)
+    note_estimate(k, c, q.n_waiting + 1)
     if call.est_median > q.max_ewt_s:
         return -4
     return 0
@@ -584,7 +584,7 @@ cdef int64_t do_enqueue(Core* k, Spec* s) noexcept nogil:
         return why
     join_line(k, c)
     if k.calls[c].head > 0 or s.arrival < k.now:  # not at the end of the line
-        estimate_at(q, place_of(k, c), &k.calls[c].est_median, &k.calls[c].est_p80)
+        note_estimate(k, c, place_of(k, c))
     return <int64_t>k.calls[c].handle
 
 
