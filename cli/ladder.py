@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from cli.main import fail, load_or_exit
 from cli.show import Row, completed, json_option, print_json, text
+from engine.trace import parsed
 
 GAP = 25  # characters between two lanes
 
@@ -90,21 +91,12 @@ def read_trace(folder: Path, call: str) -> list[Row]:
     needle = json.dumps(call, ensure_ascii=False)
     for file in sorted(folder.glob("????-??-??.jsonl"), reverse=True):
         with file.open(encoding="utf-8", errors="replace") as lines:
-            candidates = [parsed for line in lines if needle in line and (parsed := _parsed(line))]
-        of_call = [line for line in candidates if line["call"] == call]
+            candidates = [row for line in lines if needle in line and (row := parsed(line))]
+        of_call = [row for row in candidates if row.get("call") == call]
         if found and not of_call:
             break
         found = of_call + found
     return found
-
-
-def _parsed(line: str) -> Row | None:
-    """None for the line that is being written, or was when the power went."""
-    try:
-        parsed: Row = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return parsed
 
 
 def draw(traced: list[Row]) -> Iterator[str]:

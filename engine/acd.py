@@ -4,8 +4,9 @@ Nothing is decided here. The core is the single truth of who waits and what ever
 of its own but the two directions of each name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import product
 from typing import Any
 
@@ -17,6 +18,12 @@ from engine.callflow import plan
 from engine.callflow.events import Event, Refusal
 from engine.callflow.record import AgentSpan
 from engine.callflow.staff import Agent, Policy, Queue, Staff
+from engine.encoding import digest, encode
+
+# Now, the verb, its arguments by name, and what followed in the core: (kind, time, call, agent, number, value). Of
+# AGENT_STATE number and value are the state and the reason by name.
+Followed = list[tuple[str, float, str | None, str | None, int | str, int | str]]
+Tell = Callable[[float, str, dict[str, Any], Followed], None]
 
 _STRATEGIES = {name.lower(): strategy for name, strategy in acd_core.Strategy.__members__.items()}
 
@@ -36,6 +43,9 @@ _WAIT_OUTCOMES = {
     acd_core.Refusal.WAIT_TOO_LONG: "full",
 }
 
+_KINDS = {int(kind): kind.name for kind in Out}
+_STATES = {int(state): state.name for state in AgentState}
+_AGENT_STATE = int(Out.AGENT_STATE)
 _LEAVES = {"abandoned": "abandon", "withdrawn": "withdraw", "failed": "fail"}
 
 
@@ -43,18 +53,30 @@ class UnknownName(Exception):
     """No such agent or queue."""
 
 
-class Acd:
-    """One per switch. Every method takes `now`; take_events() tells what followed."""
+def _tell_nobody(now: float, verb: str, arguments: dict[str, Any], followed: Followed) -> None:
+    pass
 
-    def __init__(self, staff: Staff, book: plan.PlanBook, n_calls: int, now: float) -> None:
+
+class Acd:
+    """One per switch. Every method takes `now`; take_events() tells what followed.
+
+    `tell` hears everything that the core is asked, by name and at its time, and what followed: enough to do it again
+    (engine/replay.py). What was refused changed nothing and is not told.
+    """
+
+    def __init__(
+        self, staff: Staff, book: plan.PlanBook, n_calls: int, now: float, tell: Tell = _tell_nobody, seed: int = 1
+    ) -> None:
         n_serving = sum(len(agent.queues) for agent in staff.agents.values())
         self.core = acd_core.Acd(
             n_calls=n_calls,
             n_agents=max(64, 2 * len(staff.agents)),
             n_queues=max(16, 2 * len(staff.queues)),
             n_serving=max(256, 2 * n_serving),
+            seed=seed,
         )
         self.staff = staff
+        self._tell = tell
         self._skills = {skill: number for number, skill in enumerate(staff.skills)}
         self.skill_names = dict(enumerate(staff.skills))
         self._reasons = [""]  # a person's reasons, by the number the core keeps
@@ -72,6 +94,9 @@ class Acd:
             handle: AgentSpan(name, AgentState.LOGGED_OUT.name, now, now) for handle, name in self.agent_names.items()
         }
         self._collect()
+        steps = [step for step in book.steps if isinstance(step, plan.Queue)]
+        about = {"version": version("agner"), "digest": digest(staff, book), "seed": seed, "n_calls": n_calls}
+        tell(now, "start", {**about, "staff": encode(staff), "steps": [encode(step) for step in steps]}, [])
 
     # ---- staff
 
@@ -116,25 +141,33 @@ class Acd:
     # ---- agents, as people ask
 
     def log_in(self, agent: str, now: float) -> None:
-        self.core.log_in(self._agent(agent), now)
-        self._collect()
+        handle = self._agent(agent)
+        self.advance(now)
+        self.core.log_in(handle, now)
+        self._tell(now, "log_in", {"agent": agent}, self._collect())
 
     def log_out(self, agent: str, now: float) -> None:
         """In talk: after the call."""
-        self.core.log_out(self._agent(agent), now)
-        self._collect()
+        handle = self._agent(agent)
+        self.advance(now)
+        self.core.log_out(handle, now)
+        self._tell(now, "log_out", {"agent": agent}, self._collect())
 
     def ready(self, agent: str, now: float) -> None:
         """Raises IllegalMove if the agent is logged out."""
-        self.core.ready(self._agent(agent), now)
-        self._collect()
+        handle = self._agent(agent)
+        self.advance(now)
+        self.core.ready(handle, now)
+        self._tell(now, "ready", {"agent": agent}, self._collect())
 
     def not_ready(self, agent: str, reason: str, now: float) -> None:
         """At once, in talk after wrap-up. Raises IllegalMove if the agent is logged out."""
+        handle = self._agent(agent)
         if reason not in self._reasons:
             self._reasons.append(reason)
-        self.core.not_ready(self._agent(agent), now, self._reasons.index(reason))
-        self._collect()
+        self.advance(now)
+        self.core.not_ready(handle, now, self._reasons.index(reason))
+        self._tell(now, "not_ready", {"agent": agent, "reason": reason}, self._collect())
 
     def _agent(self, name: str) -> int:
         try:
@@ -148,6 +181,7 @@ class Acd:
     # ---- calls
 
     def enqueue(self, call: str, step: plan.Queue, now: float) -> None:
+        self.advance(now)
         handle = self.core.enqueue(
             self.queues[step.queue],
             now,
@@ -156,12 +190,15 @@ class Acd:
             head_start_s=step.head_start_s,
             max_wait_s=float("inf") if step.max_wait_s is None else step.max_wait_s,
         )
+        arguments = {"call": call, "queue": step.queue, "step": place_of(step)}
         if handle < 0:
-            self._events.append((call, ev.WaitEnded(_WAIT_OUTCOMES[acd_core.Refusal(handle)])))
+            refusal = acd_core.Refusal(handle)
+            self._events.append((call, ev.WaitEnded(_WAIT_OUTCOMES[refusal])))
+            self._tell(now, "enqueue", {**arguments, "refused": refusal.name}, self._collect())
         else:
             self._calls[call] = handle
             self._call_names[handle] = call
-        self._collect()
+            self._tell(now, "enqueue", arguments, self._collect())
 
     def _relaxation(self, step: plan.Queue, now: float) -> int:
         """The plan's steps over the queue's own needs; -1 where the plan relaxes nothing."""
@@ -184,30 +221,37 @@ class Acd:
 
     def leave(self, call: str, outcome: str, now: float) -> None:
         """abandoned, withdrawn or failed: the call waits no more, agents held for it are free."""
+        self.advance(now)
+        if call not in self._calls:  # its wait ended since the round began, which it will be told
+            return
         getattr(self.core, _LEAVES[outcome])(self._calls[call], now)
-        self._collect()
+        self._tell(now, "leave", {"call": call, "outcome": outcome}, self._collect())
         self._forget(call)
 
     def take(self, offer: int, now: float) -> None:
+        self.advance(now)
         self.core.accept(offer, now)
-        self._collect()
+        self._tell(now, "take", {"offer": offer}, self._collect())
 
     def decline(self, offer: int, refusal: Refusal, now: float) -> None:
+        self.advance(now)
         getattr(self.core, _FAILURES[refusal])(offer, now)
-        self._collect()
+        self._tell(now, "decline", {"offer": offer, "refusal": refusal}, self._collect())
 
     def give_back(self, offer: int, now: float) -> None:
         """Nothing if the call has left the queue since: its offers ended with it."""
+        self.advance(now)
         try:
             self.core.take_back(offer, now)
         except acd_core.StaleOffer:
             return
-        self._collect()
+        self._tell(now, "give_back", {"offer": offer}, self._collect())
 
     def release(self, call: str, now: float) -> None:
         """The talk is over; the agent's wrap-up begins."""
+        self.advance(now)
         self.core.release(self._calls[call], now)
-        self._collect()
+        self._tell(now, "release", {"call": call}, self._collect())
         self._forget(call)
 
     def position(self, call: str) -> int:
@@ -252,8 +296,10 @@ class Acd:
     # ---- time and what followed
 
     def advance(self, now: float) -> None:
+        """Every verb does this first, so that what time alone brought about is told apart from what the verb did."""
         self.core.advance(now)
-        self._collect()
+        if followed := self._collect():
+            self._tell(now, "advance", {}, followed)
 
     def deadline(self) -> float:
         return self.core.deadline()
@@ -271,8 +317,23 @@ class Acd:
         self._spans += [replace(span, ended_at=now) for span in self._open_spans.values()]
         self._open_spans.clear()
 
-    def _collect(self) -> None:
-        for kind, at, call, agent, number, value in self.core.drain():
+    def stop(self, now: float) -> None:
+        """Tell the core's counters: a replay must come to the same."""
+        self.advance(now)
+        take: Any = self.core.snapshot
+        self._tell(now, "stop", {what: _as_rows(take(what, now)) for what in ("queues", "agents", "serving")}, [])
+
+    def _collect(self) -> Followed:
+        outputs = self.core.drain()
+        if not outputs:
+            return []
+        followed: Followed = []
+        for kind, at, call, agent, number, value in outputs:
+            name, who = self._call_names.get(call), self.agent_names.get(agent)
+            if kind == _AGENT_STATE:
+                followed.append(("AGENT_STATE", at, name, who, _STATES[number], self.reason_text(value)))
+            else:
+                followed.append((_KINDS[kind], at, name, who, number, value))
             match kind:
                 case Out.AGENT_STATE:
                     self._change_span(agent, number, value, at, call)
@@ -288,6 +349,7 @@ class Acd:
                     self._end_wait(call, "timeout")
                 case Out.CALL_OVERFLOWED:
                     self._end_wait(call, _WAIT_OUTCOMES[acd_core.Refusal(value)])
+        return followed
 
     def _end_wait(self, handle: int, outcome: str) -> None:
         call = self._call_names[handle]
@@ -303,6 +365,15 @@ class Acd:
         self._open_spans[agent] = AgentSpan(
             old.agent, AgentState(state).name, at, at, self.reason_text(reason) or None, name
         )
+
+
+def place_of(step: plan.Step) -> str:
+    """file:line:column: two steps may stand on one line."""
+    return f"{step.place}:{step.place.column}"
+
+
+def _as_rows(snapshot: Any) -> list[dict[str, Any]]:
+    return [dict(zip(snapshot.dtype.names, row.tolist(), strict=True)) for row in snapshot]
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 
 from engine import board, config
-from engine.acd import Acd
+from engine.acd import Acd, Followed
 from engine.callflow.errors import CallError
 from engine.callflow.settings import Settings
 from engine.control import ControlError, ControlServer
@@ -88,7 +88,7 @@ class Daemon:
             if not attempts.problems:
                 self.media = attempts.make(lambda: Media(recorded, settings.recording.rate))
         self.trace = Trace(state / "trace", settings.trace_days)
-        self.acd = Acd(loaded.staff, loaded.book, 2 * settings.limits.max_calls, self.started_at)
+        self.acd = Acd(loaded.staff, loaded.book, 2 * settings.limits.max_calls, self.started_at, self._tell_trace)
         self.switch = Switch(
             settings,
             loaded.staff,
@@ -115,6 +115,9 @@ class Daemon:
             lambda: self.switch.new_call(),
             self.clock.now,
         )
+
+    def _tell_trace(self, now: float, verb: str, arguments: dict[str, Any], followed: Followed) -> None:
+        self.trace.write_acd(now, self.clock.to_utc(now), verb, arguments, followed)
 
     def _find_recording(self, call: str) -> str | None:
         """What stands on disk of a call that a crash cut off."""
@@ -183,6 +186,7 @@ class Daemon:
             self._round()
         self.media.close()
         self.switch.round(self.clock.now())
+        self.acd.stop(self.clock.now())
         self.acd.close_spans(self.clock.now())
         self.switch.round(self.clock.now())
         self.control.close()

@@ -1,12 +1,15 @@
-"""The trace: one JSON line per event of a call, with the move and the commands that followed. Always on.
+"""The trace: one JSON line per event of a call, with the move and the commands that followed, and one per verb that the
+ACD was asked, with what followed there. Always on.
 
-Ladders are drawn from it (cli/ladder.py), and a bad night can be read again from it. A thread of its own writes the
-lines, so that a slow or frozen disk never holds a call; what does not fit its queue is dropped and counted.
+Ladders are drawn from it (cli/ladder.py); a bad night can be played again (engine/replay.py) and judged
+(engine/audit.py) from it. A thread of its own writes the lines, so that a slow or frozen disk never holds a call; what
+does not fit its queue is dropped and counted. ACD lines are numbered, so that a reader sees what is missing.
 """
 
 import dataclasses
 import json
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -18,7 +21,10 @@ from engine.callflow.events import Event
 MAX_PENDING = 100_000
 FLUSH_S = 0.5
 
-_Line = tuple[float, datetime, str, Event, str, str, list[Command], str | None]
+Row = dict[str, Any]
+
+_CallLine = tuple[float, datetime, str, Event, str, str, list[Command], str | None]
+_AcdLine = tuple[float, datetime, int, str, dict[str, Any], Sequence[Any]]
 
 
 class Trace:
@@ -28,7 +34,8 @@ class Trace:
         self.n_dropped = 0
         self._folder = folder
         self._keep_days = keep_days
-        self._lines: Queue[_Line | None] = Queue(MAX_PENDING)
+        self._n_acd = 0
+        self._lines: Queue[_CallLine | _AcdLine | None] = Queue(MAX_PENDING)
         self._file: TextIO | None = None
         self._day = ""
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,8 +54,18 @@ class Trace:
         note: str | None,
     ) -> None:
         """`at` is UTC of `now`; `note` says why a late event meant nothing."""
+        self._put((now, at, call, event, was, state, commands, note))
+
+    def write_acd(
+        self, now: float, at: datetime, verb: str, arguments: dict[str, Any], followed: Sequence[Any]
+    ) -> None:
+        """What the ACD was asked and what followed, as engine/acd.py tells it."""
+        self._n_acd += 1
+        self._put((now, at, self._n_acd, verb, arguments, followed))
+
+    def _put(self, line: _CallLine | _AcdLine) -> None:
         try:
-            self._lines.put_nowait((now, at, call, event, was, state, commands, note))
+            self._lines.put_nowait(line)
         except Full:
             self.n_dropped += 1
 
@@ -69,22 +86,10 @@ class Trace:
         if self._file:
             self._file.close()
 
-    def _write(self, line: _Line) -> None:
-        now, at, call, event, was, state, commands, note = line
-        row: dict[str, Any] = {
-            "t": round(now, 6),
-            "at": at.isoformat(timespec="milliseconds"),
-            "call": call,
-            "event": type(event).__name__,
-            "args": plain(event),
-            "was": was,
-            "state": state,
-            "commands": [{"do": type(command).__name__, **plain(command)} for command in commands],
-        }
-        if note:
-            row["note"] = note
+    def _write(self, line: _CallLine | _AcdLine) -> None:
+        row = _acd_row(line) if len(line) == 6 else _call_row(line)
         try:
-            self._open(at).write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._open(line[1]).write(json.dumps(row, ensure_ascii=False) + "\n")
         except OSError:
             self.n_dropped += 1
 
@@ -110,6 +115,46 @@ class Trace:
         for file in self._folder.glob("????-??-??.jsonl"):
             if file.stem < oldest:
                 file.unlink(missing_ok=True)
+
+
+def _call_row(line: _CallLine) -> Row:
+    now, at, call, event, was, state, commands, note = line
+    row: Row = {
+        "t": now,
+        "at": at.isoformat(timespec="milliseconds"),
+        "call": call,
+        "event": type(event).__name__,
+        "args": plain(event),
+        "was": was,
+        "state": state,
+        "commands": [{"do": type(command).__name__, **plain(command)} for command in commands],
+    }
+    return {**row, "note": note} if note else row
+
+
+def _acd_row(line: _AcdLine) -> Row:
+    """Times are exact: JSON writes every digit that tells one float from the next."""
+    now, at, number, verb, arguments, followed = line
+    stamp = at.isoformat(timespec="milliseconds")
+    return {"t": now, "at": stamp, "n": number, "acd": verb, "args": arguments, "out": followed}
+
+
+def read(files: Iterable[Path]) -> Iterator[Row]:
+    """Every line of these files as it was written. A line cut off by a crash is left out. Raises OSError."""
+    for file in files:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if (row := parsed(line)) is not None:
+                    yield row
+
+
+def parsed(line: str) -> Row | None:
+    """None for the line that is being written, or was when the power went."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def plain(value: Any) -> Any:

@@ -21,7 +21,9 @@ ARROWS: dict[str, set[str]] = {
     "engine.doors": {"engine.callflow"},
     "engine.trace": {"engine.callflow"},
     "engine.control": set(),
-    "engine.acd": {"engine.callflow", "acd_core"},
+    "engine.encoding": {"engine.callflow"},
+    "engine.acd": {"engine.callflow", "engine.encoding", "acd_core"},
+    "engine.replay": {"engine.acd", "engine.callflow", "engine.encoding"},
     "engine.why": {"engine.acd", "acd_core"},
     "engine.simulate": {"acd_core", "numpy"},
     "engine.sip": {"engine.callflow", "engine.doors", "pjsua2"},
@@ -55,6 +57,7 @@ ARROWS: dict[str, set[str]] = {
         "engine.callflow",
         "engine.config",
         "engine.control",
+        "engine.replay",
         "engine.records",  # searching old calls and recordings; SQLAlchemy stays inside
         "engine.trace",
         "click",

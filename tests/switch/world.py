@@ -82,6 +82,11 @@ class Trace:
         names = ", ".join(type(command).__name__ for command in commands)
         self.lines.append(f"{now:8.3f} {call[-3:]} {was:>11} {event} -> {state}: {names} {note or ''}")
 
+    def write_acd(
+        self, now: float, at: datetime, verb: str, arguments: dict[str, Any], followed: Sequence[Any]
+    ) -> None:
+        pass
+
 
 @dataclass
 class Records:
@@ -248,24 +253,28 @@ class Sound:
 
 
 class World:
-    """One seeded day. run() plays it to the end and checks it."""
+    """One seeded day. run() plays it to the end and checks it. `trace` is its own, or a real one that writes files."""
 
-    def __init__(self, seed: int, make_switch: Callable[..., Switch] = Switch) -> None:
+    def __init__(self, seed: int, make_switch: Callable[..., Switch] = Switch, trace: Any = None) -> None:
         self.random = random.Random(seed)
         self.now = 1000.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.n_calls = 0
-        self.phones, self.sound, self.records, self.trace = Phones(self), Sound(self), Records(), Trace()
+        self.phones, self.sound, self.records = Phones(self), Sound(self), Records()
+        self.trace = trace or Trace()
         limits = Limits(max_calls=6, max_talk_s=30.0)
         settings = Settings(Sip(), (Trunk("carrier", (), max_calls=None),), limits, Recording())
         people = staff(self.random.randint(1, 3))
-        self.acd = Acd(people, BOOK, 64, self.now)
+        self.acd = Acd(people, BOOK, 64, self.now, self._tell_trace)
         self.switch = make_switch(
             settings, people, BOOK, self.acd, self.phones, self.sound, self.records, self.trace,
             lambda now: EPOCH + timedelta(seconds=now),
         )  # fmt: skip
         self.acd.begin_day(self.now)
+
+    def _tell_trace(self, now: float, verb: str, arguments: dict[str, Any], followed: Sequence[Any]) -> None:
+        self.trace.write_acd(now, EPOCH + timedelta(seconds=now), verb, arguments, followed)
 
     def later(self, seconds: float, deed: Callable[[], None]) -> None:
         heapq.heappush(self._later, (self.now + seconds, next(self._order), deed))

@@ -1,0 +1,58 @@
+"""Frozen dataclasses as JSON values and back, so that a trace can say which staff and which steps a day was run with.
+
+Counterparts: engine/acd.py writes the staff into the trace's first line, engine/replay.py builds it again from there.
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from engine.callflow.plan import Place, PlanBook
+from engine.callflow.staff import Staff
+
+_NOWHERE = Place("", 0, 0)
+
+
+def encode(value: Any) -> Any:
+    """Mappings keep their order, sets are sorted."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple | list):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode(kind: Any, value: Any) -> Any:
+    """The value of type `kind` that encode() made `value` of. Raises TypeError or KeyError for what is none."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
+        return kind(**{name: decode(hints[name], item) for name, item in value.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return None if value is None else decode(next(one for one in arguments if one is not type(None)), value)
+    if origin is tuple:
+        kinds = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
+        return tuple(decode(one, item) for one, item in zip(kinds, value, strict=True))
+    if origin is Mapping:
+        return {key: decode(arguments[1], item) for key, item in value.items()}
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def digest(staff: Staff, book: PlanBook) -> str:
+    """What tells two configurations apart, as far as calls meet them: comments and line numbers do not."""
+    steps = tuple(dataclasses.replace(step, place=_NOWHERE) for step in book.steps)
+    text = json.dumps(encode((staff, dataclasses.replace(book, steps=steps))), default=str, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
