@@ -1,7 +1,7 @@
 """`make pictures`: docs/demo.svg from a real run of the demo in a terminal of its own. Exit code 1 if the demo failed.
 
 The demo writes to a pseudo terminal. Its live floor is redrawn in place, so the frames are what stands between the
-erasures; the longest one shows most calls. Rich draws the picture; the fonts are the reader's own.
+erasures; shown is the one with most callers in the queues. Rich draws the picture; the fonts are the reader's own.
 """
 
 import fcntl
@@ -31,7 +31,9 @@ def run_in_terminal(command: list[str]) -> tuple[str, int]:
     """What the command wrote to a terminal of our size, and its exit code."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    ours_of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # with these a make inside a make tells where it is
+    environment = {name: value for name, value in os.environ.items() if name not in ours_of_make}
+    environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     written = b""
@@ -56,7 +58,7 @@ def main() -> int:
     first, *frames, end = [part for part in parts if part.strip()]
     begin = STARTED.search(first)
     assert begin, first
-    floor = max(frames, key=len)
+    floor = max(frames, key=lambda frame: (frame.count("queued"), len(frame)))
     PICTURE.write_text(draw(f"$ make demo\n{begin[0]}\n{floor}\n{end}"), encoding="utf-8")
     print(f"{PICTURE}: {PICTURE.stat().st_size} bytes, one of {len(frames)} frames; the demo ended with {code}")
     return code
