@@ -73,6 +73,7 @@ class Call:
         self._rules = rules
         self._transfer: Transfer | None = None
         self._caller_is_up = True
+        self._has_heard_us = False
         self._play = 0  # number of the prompts that play now, 0: none
         self._n_plays = 0
         self._announce_at = 0.0
@@ -136,6 +137,7 @@ class Call:
         yield do.AnswerCaller()
 
     def go_on_answered(self, event: ev.CallerAnswered, now: float) -> Iterator[Command]:
+        self._has_heard_us = True
         if self._rules.record_from == "answered":
             yield from self._record()
         yield do.TakeStep("done")
@@ -243,6 +245,8 @@ class Call:
 
     def caller_left(self, event: ev.CallerGone, now: float) -> Iterator[Command]:
         self._caller_is_up = False
+        if not self._has_heard_us:
+            self._set(answered_at=None)  # the CANCEL came before our 200
         if self.queue:
             self._verdict = "abandoned"
         self._verdict = self._verdict or "caller_left"

@@ -151,6 +151,16 @@ def test_the_caller_leaves_as_our_200_goes_out(play):
     )
 
 
+def test_the_caller_cancels_before_our_200_goes_out(play):
+    """The plan had answered, the SIP room had not: the CDR says what the caller met."""
+    (
+        arrived(play)
+        >> ev.AnswerPlanned(steps.ANSWER) << do.AnswerCaller()
+        >> CANCEL
+        >> ev.LegsGone() << cdr(disposition="caller_left", status=487, answered_at=None)
+    )
+
+
 def test_the_plan_comes_after_the_caller_has_gone(play):
     (
         answered(play)
