@@ -3,6 +3,7 @@ agents logged out, and then nothing may be left in the daemon.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,6 +82,18 @@ class Floor:
         self._phones.close()
 
 
+def messages(sipp: Sipp) -> list[tuple[float, str, str]]:
+    """What SIPp sent and received: seconds of the day, "sent" or "received", the first line."""
+    log = (sipp.folder / "messages.log").read_text(errors="replace")
+    found = re.findall(r"^-{40,} \S+ (\d+):(\d+):([\d.]+)\n\w+ message (sent|received)[^\n]*\n\n([^\n]*)", log, re.M)
+    return [(3600 * int(h) + 60 * int(m) + float(s), way, line) for h, m, s, way, line in found]
+
+
+def when(sipp: Sipp, way: str, begin: str) -> float:
+    """When the first message that begins so went this way."""
+    return next(at for at, direction, line in messages(sipp) if direction == way and line.startswith(begin))
+
+
 # What well-behaved SIPp parties do.
 ANSWERED = (got(100, True), got(180, True), got(200), request("ACK"))
 STAYS = (*ANSWERED, got("BYE"), ok())
@@ -131,6 +144,20 @@ def floor(shared_daemon: Daemon, tmp_path: Path) -> Iterator[Floor]:
         for row in shared_daemon.ask("agents"):
             shared_daemon.ask("agent_logout", id=row["agent"])
     shared_daemon.until_clean()
+
+
+@pytest.fixture
+def make_floor(tmp_path: Path) -> Iterator[Callable[[Daemon], Floor]]:
+    """Phones for a daemon that the test started."""
+    floors: list[Floor] = []
+
+    def make(daemon: Daemon) -> Floor:
+        floors.append(Floor(daemon, tmp_path))
+        return floors[-1]
+
+    yield make
+    for floor in floors:
+        floor.close()
 
 
 @pytest.fixture

@@ -63,7 +63,12 @@ class Daemon:
         shutil.copytree(CONFIG, folder / "config", dirs_exist_ok=True)
         write_prompts(folder / "prompts")
         settings: dict[str, Any] = {
-            "sip": {"udp port": port, "tcp port": port, "rtp ports": f"{rtp_from}-{rtp_from + 999}"},
+            "sip": {
+                "udp port": port,
+                "tcp port": port,
+                "rtp ports": f"{rtp_from}-{rtp_from + 999}",
+                "ringing within": "500ms",  # shorter than the queues' ring time, or silence would pass for no answer
+            },
             "trunks": {"carrier": {"from": ["127.0.0.1/32"]}},
             "limits": {"max calls": 200},
         }
@@ -157,7 +162,8 @@ class Daemon:
                 return None
             assert len(rows) == 1, f"{len(rows)} CDRs of one call"
             found = self.archive().call(rows[0]["call"])
-            has_all = found and (found["recordings"] or not found["recording"])
+            is_crashed = rows[0]["disposition"] == "crashed"  # nobody closed its recording
+            has_all = found and (found["recordings"] or is_crashed or not found["recording"])
             return found if has_all else None
 
         return until(f"a CDR of {ani}", written, within_s)
@@ -167,12 +173,16 @@ class Daemon:
         path = self.folder / "var" / "recordings" / cdr["recordings"][0]["path"]
         return ear.Sound.read(path, 0), ear.Sound.read(path, 1)
 
+    def trace(self, call: str) -> list[Row]:
+        """As far as it is written; lines stay in memory for up to half a second."""
+        lines = [line for file in (self.folder / "var/trace").glob("*.jsonl") for line in file.open()]
+        return [row for line in lines if line.endswith("\n") and (row := json.loads(line))["call"] == call]
+
     def story(self, call: str) -> list[Row]:
         """The lines of the trace of a call that is over."""
 
         def written() -> list[Row]:
-            lines = [line for file in (self.folder / "var/trace").glob("*.jsonl") for line in file.open()]
-            rows = [row for line in lines if line.endswith("\n") and (row := json.loads(line))["call"] == call]
+            rows = self.trace(call)
             return rows if rows and rows[-1]["state"] == "ENDED" else []
 
         return until(f"the trace of {call}", written)

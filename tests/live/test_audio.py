@@ -85,19 +85,25 @@ def test_hold_by_reinvite(floor, ani, by):
     assert left.tones() == {CALLER} and right.tones() == {AGENT}
     answered_s = (cdr["ended_at"] - cdr["answered_at"]).total_seconds()
     assert left.seconds == right.seconds == pytest.approx(answered_s, abs=0.1)
+    gaps = {}
     for sound, tone in ((left, CALLER), (right, AGENT)):
         begin, end = sound.span(tone)
         assert end > answered_s - 0.2, "heard again after the hold"
-        gap = len(sound.between(begin, end).has(tone)) - sound.between(begin, end).has(tone).sum()
-        print(by, tone, gap * HOP_S)
+        has = sound.between(begin, end).has(tone)
+        gaps[tone] = (len(has) - has.sum()) * HOP_S
+    held, other = (CALLER, AGENT) if by == "caller" else (AGENT, CALLER)
+    assert gaps[held] == pytest.approx(1.0, abs=0.2) and gaps[other] < 0.1
 
 
 def test_digits_of_the_caller(floor):
+    """RFC 4733, from the caller's phone to the trace."""
     calling = floor.call("6030", "100")
-    floor.daemon.until_state("QUEUED")
+    (call,) = floor.daemon.until_state("QUEUED")
     calling.press("19*0#")
-    call = floor.daemon.ask("calls")[0]["call"]
-    until("the digits are over", lambda: len(calling.events) >= 0)
+
+    def digits():
+        return "".join(row["args"]["digit"] for row in floor.daemon.trace(call["call"]) if row["event"] == "CallerDigit")
+
+    until("five digits", lambda: len(digits()) == 5)
     calling.hang_up()
-    digits = [row["args"]["digit"] for row in floor.daemon.story(call) if row["event"] == "CallerDigit"]
-    assert "".join(digits) == "19*0#"
+    assert digits() == "19*0#"
