@@ -22,6 +22,8 @@ from engine import board, config
 from engine.acd import Acd, Followed
 from engine.callflow.errors import CallError
 from engine.callflow.settings import Settings
+from engine.config.settings import read_settings
+from engine.config.yaml_nodes import Report
 from engine.control import ControlError, ControlServer
 from engine.media import sounds
 from engine.media.media import Media
@@ -67,15 +69,16 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         """Raises StartError with everything that stands in the way, all at once."""
+        self.clock = Clock()
+        self.started_at = self.clock.now()
         try:
             loaded = config.load(folder)
         except config.Complaints as complaints:
-            raise StartError([str(complaint) for complaint in complaints.found]) from None
+            told = [str(complaint) for complaint in complaints.found]
+            raise StartError(told + self._besides(folder)) from None
         settings = self.settings = loaded.settings
         self.book = loaded.book
         state = Path(settings.folder)
-        self.clock = Clock()
-        self.started_at = self.clock.now()
         with _Attempts() as attempts:
             attempts.problems += _check_folders(settings)
             recorded = attempts.make(lambda: sounds.load(loaded.sounds, settings.clock_rate))
@@ -104,6 +107,19 @@ class Daemon:
         self._slowest: deque[tuple[float, float]] = deque()  # (when, seconds) of rounds, the slowest first
         self._drain_until: float | None = None
         self._stop_now = False
+
+    def _besides(self, folder: Path) -> list[str]:
+        """What stands in the way besides mistakes in the configuration, as far as switch.yaml is without any."""
+        report = Report()
+        settings = read_settings(folder / "switch.yaml", report)
+        if report.found:
+            return []
+        problems = _check_folders(settings)
+        try:
+            self._endpoint(settings).close()
+        except CallError as error:
+            problems += str(error).splitlines()
+        return problems
 
     def _endpoint(self, settings: Settings) -> Endpoint:
         return Endpoint(
