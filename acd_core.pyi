@@ -137,7 +137,9 @@ class Acd:
         needs: replaces the queue's needs; None leaves them. drops_own: the needs of the call itself fall away.
         head_start_s: at least this from then on. A step at 0 s is entered at once if nobody free fits the steps before:
         so groups in turn are steps at 0 s. Among free agents those who fit an earlier step come first."""
-    def set_relaxation(self, relaxation: int, steps: Sequence[tuple[float, int | None, bool, float]], now: float) -> None:
+    def set_relaxation(
+        self, relaxation: int, steps: Sequence[tuple[float, int | None, bool, float]], now: float
+    ) -> None:
         """Also for calls that wait already; a head start once given stays."""
     def add_queue(self, now: float, **settings: Any) -> int: ...
     def set_queue(
@@ -158,7 +160,7 @@ class Acd:
         sl_s: float = ...,  # 20: answered within this counts for the service level
         short_s: float = ...,  # 5: abandoned before this counts as short
         reserve_on_s: float = ...,  # inf: reserves serve while the oldest wait is >= this ...
-        reserve_off_s: float = ...,  # 0: ... until it is < this (and the service level is back)
+        reserve_off_s: float = ...,  # 0: ... until it is < this, or nobody waits (and the service level is back)
         reserve_on_sl: float = ...,  # 0: or while the share within sl_s of the last 64 calls is < this (0..1) ...
         reserve_off_sl: float = ...,  # 0: ... until it is >= this
     ) -> None:
@@ -181,8 +183,8 @@ class Acd:
         self, agent: int, queue: int, now: float, *, rank: int = 0, from_s: float = 0.0, weight: int = 1,
         reserve: bool = False,
     ) -> None:
-        """The agent serves the queue: lower rank first, only calls that waited from_s, reserve: only in need. Again: changes
-        it. Rank orders agents, never calls."""
+        """The agent serves the queue: lower rank first, only calls that waited from_s, reserve: only in need. Again:
+        changes it. Rank orders agents, never calls."""
     def cease(self, agent: int, queue: int, now: float) -> None:
         """No more. A call in talk goes on, a ringing one of that queue is cancelled."""
     # --- agents ---
@@ -193,7 +195,8 @@ class Acd:
     def ready(self, agent: int, now: float) -> None:
         """Ends wrap-up and pauses; in talk: drops what was to follow. Idle time goes on if READY."""
     def not_ready(self, agent: int, now: float, reason: int = 0, after_call: bool = False) -> None:
-        """At once (cancelling an offer, ending wrap-up), in talk after wrap-up. after_call: after the offer, talk and wrap-up."""
+        """At once (cancelling an offer, ending wrap-up), in talk after wrap-up. after_call: after the offer, talk and
+        wrap-up."""
     def extend_wrap_up(self, agent: int, seconds: float, now: float) -> None:
         """Only in ACW. From the planned end on; inf: until ready()."""
     def end_wrap_up(self, agent: int, now: float) -> None:
@@ -221,10 +224,10 @@ class Acd:
     ) -> int:
         """A call's handle, or a Refusal (< 0; counted as offered and overflowed).
 
-        needs: the call's own, beside the queue's. relaxation: -1 the queue's, 0 none. arrival: earlier than now for a callback
-        or a transfer that keeps its place. max_wait_s: from now, default inf. preferred: gets it if free and able
-        (from_s is waived); if busy, the call waits for that agent alone for preferred_wait_s; then, or if not logged in or on a
-        break, all others at once with preferred_head_start_s."""
+        needs: the call's own, beside the queue's. relaxation: -1 the queue's, 0 none. arrival: earlier than now for a
+        callback or a transfer that keeps its place. max_wait_s: from now, default inf. preferred: gets it if free and
+        able (from_s is waived); if busy, the call waits for that agent alone for preferred_wait_s; then, or if not
+        logged in or on a break, all others at once with preferred_head_start_s."""
     def raise_head_start(self, call: int, head_start_s: float, now: float) -> None:
         """At least this. Moves forward, never back."""
     def abandon(self, call: int, now: float) -> None:
@@ -243,7 +246,8 @@ class Acd:
     def busy(self, offer: int, now: float) -> None: ...
     def unreachable(self, offer: int, now: float) -> None: ...
     def take_back(self, offer: int, now: float) -> None:
-        """The engine failed, not the agent: READY as before, the call waits in its place but not for this agent first."""
+        """The engine failed, not the agent: READY as before, the call waits in its place but not for this agent
+        first."""
     def release(self, call: int, now: float) -> None:
         """The talk is over: the agent wraps up, the handle is gone."""
     # --- clock and outputs ---
@@ -269,15 +273,30 @@ class Acd:
     def agents_of(self, call: int) -> list[int]:
         """The agents it rings at or talks to."""
     def why_call(self, call: int, now: float) -> dict[str, Any]:
-        """position, key, step, waited_s, before: [(call, queue)] of the global order that an agent of this queue meets
-        first (at most 100), agents: [(agent, Verdict, detail)], next: who of those busy comes free first where known."""
+        """For a waiting call (others: the same, without a place). Keys:
+
+        state, queue, position, key (-inf: strict priority), head_start_s, step, waited_s, expires, held_until (None: not
+        held), declined [agent], needs (OR of ANDs in force, {skill: level}), before [(call, queue)]: the calls that come
+        earlier in the global order in any queue of this call's agents, first first, at most 100; agents [(agent,
+        Verdict, until)]: everybody who serves the queue, OK first; until: when time alone ends the reason, else None."""
     def why_agent(self, agent: int, now: float) -> dict[str, Any]:
-        """verdict, next: the call this agent gets when free now (0: none), queues: [(queue, first call, Verdict)]."""
+        """state, reason, since, call (of now), next: the call this agent gets if READY now (0: none), queues [(queue, its
+        first call, Verdict about it)]."""
     def snapshot(self, what: Literal["queues", "agents", "calls", "needs", "serving"], now: float) -> np.ndarray:
-        """All of them as one structured array. Times in whole microseconds (`_us`), counts since the start: an interval is the
-        difference of two snapshots, exact. Columns: see acd/snapshots.pxi."""
+        """All of them as one structured array. Times in whole microseconds (`_us`), counts since the start: an interval
+        is the difference of two snapshots, exact. Columns: see acd/snapshots.pxi."""
+    def memory(self) -> dict[str, int]:
+        """Bytes per_call, per_agent, per_queue, per_serving, with their share of the indices; `all`, taken at the
+        start."""
     def check(self) -> None:
         """Audit everything; BrokenInvariant says what. Slow: for tests."""
+
+# --- only for tests: an ACD_CHECKS=1 build audits itself after every verb and can leave out one law at a time ---
+LAWS: dict[str, int]
+
+def is_checked() -> bool: ...
+def break_law(law: str | None) -> None:
+    """Leave out this one of LAWS from now on, in this process; None: none. Raises AcdError in the production build."""
 
 COMMAND: np.dtype[np.void]  # records of feed(): verb, now, a, b, and the arguments of enqueue
 VERBS: dict[str, int]  # name -> COMMAND["verb"]

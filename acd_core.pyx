@@ -4,10 +4,10 @@
 
 What it decides, and why it can be trusted
 ------------------------------------------
-A waiting call has a *key*, arrival minus head start, and all waiting calls of all queues stand in one strict total order by
-it (an infinite head start before every finite one; ties by handle). Between events no free agent and waiting call exist that
-may be matched. An event (a verb, or a timer at its own time) changes facts about few agents and calls; then, while somebody
-free may take a waiting call, the first such call in the order gets the agent its queue's strategy names. From this follow
+A waiting call has a *key*, arrival minus head start, and all waiting calls of all queues stand in one strict total order
+by it (an infinite head start before every finite one; ties by handle). Between events no free agent and waiting call exist
+that may be matched. An event (a verb, or all timers of one instant) changes facts about few agents and calls; then, while
+somebody free may take a waiting call, the first such call in the order gets the agent its queue's strategy names. So:
 
 * order: an agent is given to y while x waits before y only if that agent could not take x;
 * the bound: y overtakes x only if it came less than the difference of their head starts later;
@@ -17,10 +17,10 @@ The proof that it is so: tests/core drives this file and a model without any ind
 
 How it is fast
 --------------
-An agent who becomes free looks at the first call of each (queue, needs) bucket of its own queues, not at calls. A call that
-arrives looks at its queue's free agents in order. Timers are one heap. So an event costs in the order of the agent's queues
-times the different needs waiting in them, plus logarithms; nothing is allocated on the way (only the buffer of outputs grows,
-when nobody drains it).
+An agent who becomes free looks at the first call of each (queue, needs) bucket of its own queues, not at calls. A call
+that arrives looks at its queue's free agents in order. Timers are one heap. So an event costs in the order of the agent's
+queues times the different needs waiting in them, plus logarithms; nothing is allocated on the way (only the buffer of
+outputs grows, when nobody drains it).
 
 Where things are
 ----------------
@@ -30,8 +30,8 @@ acd/verbs.pxi       what happens: agents, offers, calls, time  acd/estimate.pxi 
 acd/play.pxi        one verb in, by number                     acd/snapshots.pxi  rows for boards and reports
 acd/audit.pxi       the invariants, asserted the slow way      here               the class, configuration, `why`
 
-An ACD_CHECKS=1 build audits itself after every verb (while small) and can be told to break one law at a time, so that the
-tests can show that each law is needed (LAW in the code; break_law()). In the production build LAW(x) is the constant 1.
+An ACD_CHECKS=1 build audits itself after every verb (while small) and can be told to break one law at a time, so that
+the tests can show that each law is needed (LAW in the code; break_law()). In the production build LAW(x) is 1.
 """
 
 from enum import IntEnum
@@ -143,7 +143,10 @@ cdef enum:
 
 AgentState = IntEnum("AgentState", "LOGGED_OUT NOT_READY READY RESERVED TALKING ACW", start=0)
 CallState = IntEnum("CallState", "WAITING OFFERED CONNECTED")
-Reason = IntEnum("Reason", {"PHONE_GONE": -1, "OUTSIDE_CALL": -2, "REFUSED": -3, "NO_ANSWER": -4, "BUSY": -5, "UNREACHABLE": -6})
+Reason = IntEnum(
+    "Reason",
+    {"PHONE_GONE": -1, "OUTSIDE_CALL": -2, "REFUSED": -3, "NO_ANSWER": -4, "BUSY": -5, "UNREACHABLE": -6},
+)
 Refusal = IntEnum("Refusal", {"NO_AGENT": -1, "NO_SKILL": -2, "QUEUE_FULL": -3, "WAIT_TOO_LONG": -4})
 Strategy = IntEnum(
     "Strategy",
@@ -159,7 +162,8 @@ Out = IntEnum(
 Cancelled = IntEnum("Cancelled", "CALL_LEFT OTHER_AGENT_WON AGENT_LEFT")
 Verdict = IntEnum(
     "Verdict",
-    "OK NOT_SERVING LOGGED_OUT NOT_READY RESERVED TALKING ACW RESERVE_OFF TOO_EARLY LACKS_SKILL HELD DECLINED NOT_WAITING",
+    "OK NOT_SERVING LOGGED_OUT NOT_READY RESERVED TALKING ACW RESERVE_OFF TOO_EARLY LACKS_SKILL HELD DECLINED "
+    "NOT_WAITING",
     start=0,
 )
 LAWS = {
@@ -213,8 +217,8 @@ OUTCOME_OF[:] = [ABANDONED, OVERFLOWED, CALLED_BACK, WITHDRAWN, FAILED]
 VERBS = {
     name: number
     for number, name in enumerate(
-        "advance log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began outside_ended "
-        "accept refuse no_answer busy unreachable take_back release abandon overflow call_back withdraw fail "
+        "advance log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began "
+        "outside_ended accept refuse no_answer busy unreachable take_back release abandon overflow call_back withdraw fail "
         "raise_head_start dispatch enqueue".split()
     )
 }
@@ -238,7 +242,8 @@ def is_checked():
 
 
 def service_levels(queues):
-    n = {name: queues[name].astype(float) for name in ("in_sl", "answered", "offered", "abandoned", "abandoned_in_sl", "short")}
+    names = "in_sl answered offered abandoned abandoned_in_sl short".split()
+    n = {name: queues[name].astype(float) for name in names}
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "answered": n["in_sl"] / n["answered"],
@@ -330,7 +335,8 @@ cdef class Acd:
         cdef Core* k = &self.k
         for p in (
             <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.agents, <size_t>k.levels, <size_t>k.queues,
-            <size_t>k.first_bucket, <size_t>k.serving, <size_t>k.serving_nodes, <size_t>k.buckets, <size_t>k.bucket_hash,
+            <size_t>k.first_bucket, <size_t>k.serving, <size_t>k.serving_nodes, <size_t>k.buckets,
+            <size_t>k.bucket_hash,
             <size_t>k.timers, <size_t>k.timer_of, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
             <size_t>k.expiring, <size_t>k.dirty,
             <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders, <size_t>k.ladder_hash, <size_t>k.events,
@@ -338,9 +344,10 @@ cdef class Acd:
             free(<void*><size_t>p)
 
     def memory(self):
-        """Bytes: per waiting call, agent, queue and (agent, queue) pair, with their share of the indices; and all taken."""
+        """Bytes per waiting call, agent, queue and (agent, queue) pair, with their share of the indices; all taken."""
         cdef Core* k = &self.k
-        per_call = 2 * (sizeof(Call) + sizeof(Node) + 3 * sizeof(int32_t)) + sizeof(Bucket) + sizeof(int32_t) + sizeof(Timer)
+        per_call = 2 * (sizeof(Call) + sizeof(Node) + 4 * sizeof(int32_t)) + sizeof(Bucket) + sizeof(int32_t)
+        per_call += sizeof(Timer)
         per_agent = sizeof(Agent) + N_SKILLS + 3 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
         per_queue = sizeof(Queue) + 2 * sizeof(int32_t)
         per_serving = sizeof(Serving) + sizeof(Node)
@@ -608,9 +615,9 @@ cdef class Acd:
         return queue.handle
 
     def set_queue(
-        self, queue, double now, *, strategy=None, needs=None, relaxation=None, n_ring=None, ring_s=None, wrap_up_s=None,
-        max_waiting=None, max_ewt_s=None, needs_agent=None, needs_skill=None, sl_s=None, short_s=None, reserve_on_s=None,
-        reserve_off_s=None, reserve_on_sl=None, reserve_off_sl=None,
+        self, queue, double now, *, strategy=None, needs=None, relaxation=None, n_ring=None, ring_s=None,
+        wrap_up_s=None, max_waiting=None, max_ewt_s=None, needs_agent=None, needs_skill=None, sl_s=None,
+        short_s=None, reserve_on_s=None, reserve_off_s=None, reserve_on_sl=None, reserve_off_sl=None,
     ):
         cdef Core* k = &self.k
         cdef int32_t q = self.queue(queue, "set_queue"), c, m, a
@@ -645,7 +652,9 @@ cdef class Acd:
             and new.reserve_on_s >= 0 and 0 <= new.reserve_off_s <= new.reserve_on_s
             and 0 <= new.reserve_on_sl <= 1 and 0 <= new.reserve_off_sl <= 1
         ):
-            raise ValueError("set_queue: times must not be negative, shares 0 to 1, ring_s > 0, reserve_off_s <= reserve_on_s")
+            raise ValueError(
+                "set_queue: times must not be negative, shares 0 to 1, ring_s > 0, reserve_off_s <= reserve_on_s"
+            )
         new.ladder = self.ladder(0, new.needs, new.relaxation)
         self.at(now, "set_queue")
         self.take_settings(&k.queues[q], &new)
@@ -669,7 +678,8 @@ cdef class Acd:
 
     cdef void take_settings(self, Queue* queue, Queue* new):
         """Only the settings: counts may have moved since `new` was copied, when timers ran."""
-        queue.strategy, queue.needs, queue.relaxation, queue.ladder = new.strategy, new.needs, new.relaxation, new.ladder
+        queue.strategy, queue.needs = new.strategy, new.needs
+        queue.relaxation, queue.ladder = new.relaxation, new.ladder
         queue.n_ring, queue.max_waiting = new.n_ring, new.max_waiting
         queue.needs_agent, queue.needs_skill = new.needs_agent, new.needs_skill
         queue.ring_s, queue.wrap_up_s, queue.max_ewt_s = new.ring_s, new.wrap_up_s, new.max_ewt_s
@@ -707,7 +717,7 @@ cdef class Acd:
         return wait_s in [self.k.queues[q].marks[i] for i in range(self.k.queues[q].n_marks)]
 
     cdef void mark_waits(self, int32_t q):
-        """The waits at which time alone lets somebody new take a call of this queue; then all its calls are armed anew."""
+        """The waits at which time alone lets somebody new take a call of this queue; its calls are armed anew."""
         cdef Core* k = &self.k
         cdef Queue* queue = &k.queues[q]
         cdef int32_t m = queue.members, c
@@ -1016,16 +1026,21 @@ cdef class Acd:
         if n == 0:
             return 0
         coming = rows[rows["verb"] == V_ENQUEUE]
-        for queue, needs, relaxation in set(zip(coming["a"].tolist(), coming["needs"].tolist(), coming["relaxation"].tolist())):
-            q = queue_ix(k, queue)
-            if q and 0 <= needs < k.n_needs:
-                self.ladder(needs, k.queues[<int32_t>q].needs, k.queues[<int32_t>q].relaxation if relaxation < 0 else relaxation)
+        for queue, needs, relaxation in {tuple(row) for row in coming[["a", "needs", "relaxation"]].tolist()}:
+            self.prepare_ladder(queue, needs, relaxation)
         cdef const uint8_t[::1] raw = rows.view(np.uint8)
         cdef Command* v = <Command*>&raw[0]
         with nogil:
             while i < n and play(k, v + i) > NO_CALL:
                 i += 1
         return i
+
+    cdef int prepare_ladder(self, int64_t queue, int32_t needs, int32_t relaxation) except -1:
+        """So that enqueue_verb() finds it; what is unknown it refuses itself."""
+        cdef int32_t q = queue_ix(&self.k, queue)
+        if q and 0 <= needs < self.k.n_needs:
+            self.ladder(needs, self.k.queues[q].needs, self.k.queues[q].relaxation if relaxation < 0 else relaxation)
+        return 0
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -1126,7 +1141,8 @@ cdef class Acd:
                 d = k.buckets[b].first
                 n = 0
                 while d and before(k.call_nodes, d, c) and n < 100:
-                    found.append((k.call_nodes[d].tier, k.call_nodes[d].key, k.calls[d].handle, k.queues[<int32_t>q].handle))
+                    found.append((k.call_nodes[d].tier, k.call_nodes[d].key, k.calls[d].handle,
+                                  k.queues[<int32_t>q].handle))
                     d = tree_next(k.call_nodes, d)
                     n += 1
                 b = k.buckets[b].next
@@ -1173,5 +1189,6 @@ cdef class Acd:
 
 
 AGENT_VERBS = frozenset(
-    "log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began outside_ended".split()
+    "log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began "
+    "outside_ended".split()
 )

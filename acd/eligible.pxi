@@ -1,9 +1,9 @@
 # Who may take which call. The model in tests/core/model.py states the same rules without any index.
 #
-# An agent may take a waiting call if the agent is READY; serves the call's queue, as a reserve only while the queue is in
-# need, and from the agreed wait on; holds the skills of the step the call stands on; and is not barred: who declined the
-# call gets it again only when no other working agent who could take it is untried. A call held for its preferred agent
-# may be taken by that one only.
+# An agent may take a waiting call if the agent is READY; serves the call's queue, as a reserve only while the queue is
+# in need, and from the agreed wait on; holds the skills of the step the call stands on; and is not barred: who declined
+# the call gets it again only when no other working agent who could take it is untried. A call held for its preferred
+# agent may be taken by that one only.
 
 
 cdef inline bint fits(Core* k, int32_t needs, int32_t a) noexcept nogil:

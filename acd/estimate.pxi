@@ -1,10 +1,11 @@
 # How the line really moves, and the wait that follows from it.
 #
 # While calls wait, agents take them at a rate of n_working / work, where `work` is the agent-seconds one departure from
-# the line has cost lately (ring + talk + wrap-up, and what these agents do for other queues: all of it is in the measure).
-# Those ahead also give up, at `theta` per second waited each. The wait of the p-th in line is then a sum of p exponential
-# times with rates s + j theta, j = 0 .. p-1 (Erlang A; Garnett, Mandelbaum, Reiman 2002), whose mean and variance we take in
-# closed form (the sum as an integral) and turn into quantiles of a gamma distribution (Wilson and Hilferty 1931).
+# the line has cost lately (ring + talk + wrap-up, and what these agents do for other queues: all of it is in the
+# measure). Those ahead also give up, at `theta` per second waited each. The wait of the p-th in line is then a sum of p
+# exponential times with rates s + j theta, j = 0 .. p-1 (Erlang A; Garnett, Mandelbaum, Reiman 2002), whose mean and
+# variance we take in closed form (the sum as an integral) and turn into quantiles of a gamma distribution (Wilson and
+# Hilferty 1931).
 #
 # All three measures forget: each departure weighs 0.98 of the next. The factors tune_* then follow the quantiles that
 # callers really met (Robbins and Monro 1951), so that the share answered within the announced P80 tends to 80 %.

@@ -2,8 +2,8 @@
 #
 # Waiting calls stand in buckets, one per (queue, needs): an agent who fits the needs of a bucket's first call fits them
 # all, so a freed agent looks at the first of each bucket of its queues, not at calls. Free agents stand in one tree per
-# queue they serve, by rank and the queue's strategy. rematch() is the one place where pairs are made after something changed;
-# it takes the first call of the global order that anybody free may take, until there is none.
+# queue they serve, by rank and the queue's strategy. rematch() is the one place where pairs are made after something
+# changed; it takes the first call of the global order that anybody free may take, until there is none.
 
 
 # --- free agents -----------------------------------------------------------------------------------------------------
@@ -138,7 +138,8 @@ cdef int32_t choose(Core* k, int32_t c) noexcept nogil:
 # --- waiting calls ---------------------------------------------------------------------------------------------------
 
 cdef inline uint64_t bucket_slot(Core* k, int32_t q, int32_t needs) noexcept nogil:
-    return ((<uint64_t>q * <uint64_t>0x9E3779B97F4A7C15 + <uint64_t>(needs + 1)) * <uint64_t>0xC2B2AE3D27D4EB4F >> 20) & k.hash_mask
+    cdef uint64_t mixed = <uint64_t>q * <uint64_t>0x9E3779B97F4A7C15 + <uint64_t>(needs + 1)
+    return (mixed * <uint64_t>0xC2B2AE3D27D4EB4F >> 20) & k.hash_mask
 
 
 cdef int32_t bucket_for(Core* k, int32_t q, int32_t needs) noexcept nogil:
@@ -399,7 +400,8 @@ cdef void free_all_in(Core* k) noexcept nogil:
 
 
 cdef int32_t best_of_freed(Core* k) noexcept nogil:
-    """The first call that a freed agent may take; agents who were given one, or may take none, are dropped from the list."""
+    """The first call that a freed agent may take; agents who were given one, or may take none, are dropped from the
+    list."""
     cdef int32_t i = 0, a, best = 0
     while i < k.n_freed:
         a = k.freed[i]
@@ -416,7 +418,8 @@ cdef int32_t best_of_freed(Core* k) noexcept nogil:
     return best
 
 
-# The calls to be tried again, as a heap by the global order: many when a relaxation is edited, or a surge relaxes at once.
+# The calls to be tried again, as a heap by the global order: many when a relaxation is edited, or a surge relaxes at
+# once.
 
 cdef inline bint tried_before(Core* k, int32_t c, int32_t d) noexcept nogil:
     """Those that left the line meanwhile first: they are only to be dropped."""

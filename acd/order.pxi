@@ -1,8 +1,8 @@
 # Ordered trees and the timer heap. Nothing here knows what a call or an agent is.
 #
-# A tree is a treap: ordered by (tier, key, seq) like a search tree and by a hash of seq like a heap, so its depth is about
-# 2 ln n whatever the order of arrival, and the same events give the same tree. Each node knows the size of what is below
-# it (places in the queue) and the earliest `since` (the first call that waited long enough). All O(log n).
+# A tree is a treap: ordered by (tier, key, seq) like a search tree and by a hash of seq like a heap, so its depth is
+# about 2 ln n whatever the order of arrival, and the same events give the same tree. Each node knows the size of what
+# is below it (places in the queue) and the earliest `since` (the first call that waited long enough). All O(log n).
 
 
 cdef inline bint before(Node* p, int32_t a, int32_t b) noexcept nogil:
@@ -148,7 +148,8 @@ cdef inline bint sooner(Timer* a, Timer* b) noexcept nogil:
 
 
 cdef void timer_sift(Core* k, int32_t slot, Timer t) noexcept nogil:
-    """Put t in at this free slot, and then where it belongs. Slots run from 1; the branches of i are 4i - 2 .. 4i + 1."""
+    """Put t in at this free slot, and then where it belongs. Slots run from 1; the branches of i are 4i - 2 .. 4i +
+    1."""
     cdef int32_t child, first, least, last, above = (slot + 2) // 4
     while slot > 1 and sooner(&t, &k.timers[above]):
         timer_put(k, slot, k.timers[above])

@@ -43,7 +43,9 @@ cdef struct Command:
     double preferred_head_s
 
 
-cdef int agent_verb(Core* k, int verb, uint64_t handle, int32_t reason, bint after, double x, double now) noexcept nogil:
+cdef int agent_verb(
+    Core* k, int verb, uint64_t handle, int32_t reason, bint after, double x, double now
+) noexcept nogil:
     cdef int32_t a
     cdef int done = run_until(k, now)
     if done:

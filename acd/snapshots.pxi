@@ -118,7 +118,8 @@ cdef int64_t fill_queues(Core* k, QueueRow* row) noexcept nogil:
         row.answered, row.abandoned, row.timed_out, row.overflowed = out[0], out[1], out[2], out[3]
         row.called_back, row.withdrawn, row.failed = out[4], out[5], out[6]
         row.waiting, row.ringing, row.talking = q.n_waiting + q.n_offered, q.n_offered, q.n_talking
-        row.released, row.in_sl, row.abandoned_in_sl, row.short = q.n_released, q.n_in_sl, q.n_abandoned_in_sl, q.n_short
+        row.released, row.in_sl = q.n_released, q.n_in_sl
+        row.abandoned_in_sl, row.short = q.n_abandoned_in_sl, q.n_short
         row.wait_us, row.max_wait_us, row.lost_wait_us = q.wait_us, q.max_wait_us, q.lost_wait_us
         row.talk_us, row.wrap_us = q.talk_us, q.wrap_us
         row.refused_no_agent, row.refused_no_skill = q.n_refused[1], q.n_refused[2]
@@ -149,7 +150,8 @@ cdef int64_t fill_agents(Core* k, AgentRow* row) noexcept nogil:
         row.agent, row.state, row.reason, row.offer = <int64_t>a.handle, a.told, a.told_reason, <int64_t>a.offer
         row.call = <int64_t>k.calls[a.call + a.ring_call].handle
         row.offers, row.answered, row.cancelled = a.n_offers, a.n_answered, a.n_cancelled
-        row.refused, row.no_answer, row.busy, row.unreachable = a.n_failed[0], a.n_failed[1], a.n_failed[2], a.n_failed[3]
+        row.refused, row.no_answer = a.n_failed[0], a.n_failed[1]
+        row.busy, row.unreachable = a.n_failed[2], a.n_failed[3]
         row.since = a.since
         row.occupancy = 0
         if a.told != STATE_LOGGED_OUT and us(k.now) > a.logged_at_us:
@@ -170,7 +172,8 @@ cdef int64_t fill_calls(Core* k, CallRow* row) noexcept nogil:
         if c.handle == 0:
             continue
         row.call, row.queue, row.state = <int64_t>c.handle, <int64_t>k.queues[c.queue].handle, c.state
-        row.step, row.agent, row.preferred = c.step, <int64_t>k.agents[c.agent].handle, <int64_t>k.agents[c.preferred].handle
+        row.step, row.agent = c.step, <int64_t>k.agents[c.agent].handle
+        row.preferred = <int64_t>k.agents[c.preferred].handle
         row.arrival, row.enqueued, row.head_start_s, row.expires = c.arrival, c.enqueued, c.head, c.expires
         row += 1
         n += 1

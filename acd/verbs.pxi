@@ -203,8 +203,9 @@ cdef void unring(Core* k, int32_t a) noexcept nogil:
 
 
 cdef void cancel_offer(Core* k, int32_t a, int why) noexcept nogil:
-    tell(k, OUT_OFFER_CANCELLED, k.calls[k.agents[a].ring_call].handle, k.agents[a].handle, <int64_t>k.agents[a].offer, why)
-    k.agents[a].n_cancelled += 1
+    cdef Agent* agent = &k.agents[a]
+    tell(k, OUT_OFFER_CANCELLED, k.calls[agent.ring_call].handle, agent.handle, <int64_t>agent.offer, why)
+    agent.n_cancelled += 1
     unring(k, a)
 
 

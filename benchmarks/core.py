@@ -1,9 +1,10 @@
 """What one decision of the ACD core costs: `make bench-core`. The last line is one JSON object.
 
-A busy floor is driven at random once and its verbs recorded; the same verbs are then played to fresh cores, which must give the
-same outputs: through the Python face (each verb a method call, each followed by drain()), the same with every event timed by
-itself, and inside the core by feed(). Rates count CPU seconds of the one core that runs them, so that neighbours on the machine
-do not enter; the single events are timed by the wall clock, the best of three runs of each. Then the floor grows tenfold in agents, waiting calls and queues together.
+A busy floor is driven at random once and its verbs recorded; the same verbs are then played to fresh cores, which must
+give the same outputs: through the Python face (each verb a method call, each followed by drain()), the same with every
+event timed by itself, and inside the core by feed(). Rates count CPU seconds of the one core that runs them, so that
+neighbours on the machine do not enter; the single events are timed by the wall clock, the best of three runs of each.
+Then the floor grows tenfold in agents, waiting calls and queues together.
 """
 
 import argparse
@@ -45,7 +46,8 @@ HUGE = Size(100_000, 100_000, 40_000)
 
 
 class Floor:
-    """A core with its staff: 64 skills; an agent holds eight and serves five queues; a call needs up to two, by level."""
+    """A core with its staff: 64 skills; an agent holds eight and serves five queues; a call needs up to two, by
+    level."""
 
     def __init__(self, size: Size) -> None:
         rng = random.Random(1)
@@ -283,7 +285,7 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
     file.write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{60 + 170 * len(rows)}" height="340" font-family="sans-serif"'
         ' font-size="12"><rect width="100%" height="100%" fill="white"/>'
-        '<text x="20" y="22">Microseconds per event; agents x waiting x queues; blue: Python face, orange: inside</text>'
+        '<text x="20" y="22">Microseconds per event by agents x waiting x queues; blue: Python, orange: inside</text>'
         f"{''.join(bars)}</svg>\n"
     )
 
@@ -295,8 +297,8 @@ def main() -> None:
     options = parser.parse_args()
     n_events = 10_000 if options.quick else 100_000
     where = describe()
-    print(f"{N_SKILLS} skills, {QUEUES_PER_AGENT} queues per agent, {n_events:,} events; single core; best and median runs")
-    print("   agents   waiting   queues     python/s       median   p50 us   p99 us    max us     inside/s       median")
+    print(f"{N_SKILLS} skills, {QUEUES_PER_AGENT} queues per agent, {n_events:,} events; best and median of the runs")
+    print("   agents   waiting   queues     python/s       median   p50 us   p99 us    max us     inside/s      median")
     rows = []
     for size in GROWTH:
         rows.append(measure(size, n_events, options.repeats))
@@ -311,7 +313,7 @@ def main() -> None:
     }
     plot(rows, PLOT)
     memory = goal["bytes"]
-    print(f"cost per event, ten times the goal's floor: {growth['python']}x in Python, {growth['core']}x inside; {PLOT}")
+    print(f"cost per event on ten times the floor: {growth['python']}x in Python, {growth['core']}x inside; {PLOT}")
     print(f"memory: {memory['per_call']} B per waiting call, {memory['per_agent']} B per agent, all taken at the start")
     print(json.dumps({"benchmark": "core", "machine": where, "sizes": rows, "growth_10x": growth, "goal": goal}))
 

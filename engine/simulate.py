@@ -1,8 +1,9 @@
 """A call floor in simulated time: random callers and agents around the real acd_core.
 
-Callers of a stream arrive as a Poisson process, lose patience, talk for a random time; agents answer at once, wrap up as
-their queue says. Every decision is the core's own, so what holds here holds for the live engine: tests/core compares it with
-queueing theory, the planning of staff stands on it. No call passes through the call machine, SIP or media here.
+Callers of a stream arrive as a Poisson process, lose patience, talk for a random time; agents answer at once, wrap up
+as their queue says. Every decision is the core's own, so what holds here holds for the live engine: tests/core
+compares it with queueing theory, the planning of staff stands on it. No call passes through the call machine, SIP or
+media here.
 """
 
 import heapq

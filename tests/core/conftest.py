@@ -1,7 +1,7 @@
 """The core as built for production and as built with ACD_CHECKS=1: the suite runs against both.
 
-The checked build audits itself after every verb and can leave out one law at a time. It is compiled from the same sources
-into build/checked/, once per change of them.
+The checked build audits itself after every verb and can leave out one law at a time. It is compiled from the same
+sources into build/checked/, once per change of them.
 """
 
 import hashlib

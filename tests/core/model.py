@@ -268,7 +268,8 @@ class Model:
         return 0
 
     def skill_for(self, agent: Agent, call: Call) -> int:
-        """Best sum of levels over the needed skills of a way in which the agent fits both the call's and the queue's needs."""
+        """Best sum of levels over the needed skills of a way in which the agent fits both the call's and the queue's
+        needs."""
         _, own, theirs, _ = self.steps(call)[call.step]
         if not own and not theirs:
             return sum(agent.skills.values())
@@ -302,10 +303,7 @@ class Model:
                 return
 
     def one_pair(self) -> bool:
-        for call in self.line():
-            if self.match(call):
-                return True
-        return False
+        return any(self.match(call) for call in self.line())
 
     def match(self, call: Call) -> bool:
         left = self.queues[call.queue].n_ring
@@ -355,7 +353,8 @@ class Model:
         if not queue.reserve_on:
             changed = oldest + queue.reserve_on_s <= self.now or share < queue.reserve_on_sl
         else:
-            changed = oldest + queue.reserve_off_s > self.now and share >= max(queue.reserve_off_sl, queue.reserve_on_sl)
+            good = share >= max(queue.reserve_off_sl, queue.reserve_on_sl)
+            changed = oldest + queue.reserve_off_s > self.now and good
         if changed:
             queue.reserve_on = not queue.reserve_on
             self.tell(Out.RESERVE, number=handle, value=int(queue.reserve_on))
@@ -523,7 +522,8 @@ class Model:
 
     def next_timer(self) -> tuple[float, int, int]:
         timers = [(agent.timer(), 0, agent.handle) for agent in self.agents.values()]
-        timers += [(self.call_timer(call), 1, call.handle) for call in self.calls.values() if call.in_line and call not in self.expiring]
+        waiting = [call for call in self.calls.values() if call.in_line and call not in self.expiring]
+        timers += [(self.call_timer(call), 1, call.handle) for call in waiting]
         return min(timers, default=(INF, 0, 0))
 
     def deadline(self) -> float:
@@ -594,11 +594,13 @@ class Model:
     def set_relaxation(self, relaxation: int, steps: list[tuple[float, int | None, bool, float]], now: float) -> None:
         self.run_until(now)
         self.relaxations[relaxation] = steps
-        self.stand_anew([
-            c
-            for c in self.calls.values()
-            if relaxation == (self.queues[c.queue].relaxation if c.relaxation < 0 else c.relaxation)
-        ])
+        self.stand_anew(
+            [
+                c
+                for c in self.calls.values()
+                if relaxation == (self.queues[c.queue].relaxation if c.relaxation < 0 else c.relaxation)
+            ]
+        )
         self.settle_floor()
 
     def add_queue(self, now: float, **settings: float) -> int:

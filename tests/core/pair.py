@@ -1,7 +1,7 @@
 """The core and the model side by side: every verb goes to both, and everything one can see must agree.
 
-Also here: a floor at random, and events at random for it, from one seed. The Hypothesis machine (test_machine.py) and the
-long storm (test_storm.py) draw from the same verbs.
+Also here: a floor at random, and events at random for it, from one seed. The Hypothesis machine (test_machine.py) and
+the long storm (test_storm.py) draw from the same verbs.
 """
 
 import math
@@ -237,7 +237,8 @@ class Storm:
 
     def agent_acts(self) -> None:
         pair, rng = self.pair, self.rng
-        agent = rng.choice([*pair.model.agents, 99]) if rng.random() < 0.05 else rng.choice([*pair.model.agents, 99][:-1] or [99])
+        agents = list(pair.model.agents)
+        agent = rng.choice(agents) if agents and rng.random() < 0.97 else 99
         draw = rng.randrange(-20, 20)
         if draw < 7:
             pair.do("ready", agent, pair.now)

@@ -1,7 +1,7 @@
 """The controls: each law left out of the core, one at a time, and the same storms fail.
 
-A proof that cannot fail proves nothing. The checked build leaves out a law on break_law(); the invariant named beside it is
-the one that must be seen broken first, or the model must disagree where the law is about order or memory.
+A proof that cannot fail proves nothing. The checked build leaves out a law on break_law(); the invariant named beside
+it is the one that must be seen broken first, or the model must disagree where the law is about order or memory.
 """
 
 import itertools
@@ -68,8 +68,7 @@ def overtakes(module, head_starts, law=None):
 
 def test_inv_4_the_bound_is_the_difference_of_head_starts(core):
     """A call is overtaken only by calls that came less than the difference of head starts later."""
-    heads = [0.0, 0.0, 15.0, 35.0, 0.0, 25.0]
-    for heads in itertools.permutations(heads):
+    for heads in itertools.permutations([0.0, 0.0, 15.0, 35.0, 0.0, 25.0]):
         served = overtakes(core, heads)
         assert sorted(served) == list(range(6))
         for first, then in itertools.combinations(served, 2):

@@ -1,7 +1,7 @@
 """The core as a whole against queueing theory: a simulated floor must give what the formulas say.
 
-Each figure is compared within the 99.9 % confidence interval of 30 batches (Student's t, 29 degrees of freedom: 3.659), with
-the number of calls stated at each case; seeds are fixed. `prove` repeats each with ten times the calls.
+Each figure is compared within the 99.9 % confidence interval of 30 batches (Student's t, 29 degrees of freedom:
+3.659), with the number of calls stated at each case; seeds are fixed. `prove` repeats each with ten times the calls.
 """
 
 import math
@@ -26,7 +26,7 @@ def assert_within(samples: Iterable[float], expected: float) -> None:
 
 
 def run(streams: list[Stream], teams: list[Team], n_calls: int, seed: int) -> Result:
-    queues = {stream.queue: {} for stream in streams}
+    queues: dict[str, dict[str, float]] = {stream.queue: {} for stream in streams}
     return Floor(streams, teams, queues, seed=seed).run(n_calls=n_calls, n_warm_up=5_000)
 
 
@@ -67,7 +67,8 @@ def test_deterministic_patience(times):
 
 @pytest.mark.parametrize("times", SHORT)
 def test_strict_priority_is_cobhams(times):
-    """120,000 calls, 6 agents at 75 %, 40 % of the calls with an infinite head start; one queue, and two with shared agents."""
+    """120,000 calls, 6 agents at 75 %, 40 % of the calls with an infinite head start; one queue, and two with shared
+    agents."""
     n, lams, mu = 6, [0.018, 0.027], 0.01
     first, second = theory.cobham(n, lams, mu)
     for queues in (("q", "q"), ("vip", "normal")):

@@ -1,13 +1,15 @@
-"""Random stories for the core and the model together, from printed seeds; both builds, the six invariants after every event.
+"""Random stories for the core and the model together, from printed seeds; both builds, the six invariants after every
+event.
 
-The short run is part of `make test`; `make prove` plays a million events. A failure prints its seed and the story's end.
+The short run is part of `make test`; `make prove` plays a million events. A failure prints its seed and the story's
+end.
 """
 
 from concurrent.futures import ProcessPoolExecutor
 
-import acd_core
 import pytest
 
+import acd_core
 from tests.core.pair import storm
 
 N_EVENTS = 200

@@ -1,4 +1,5 @@
-"""Queueing theory as the judge: stationary formulas, each with its source. lam: arrivals per s, mu: services per s and agent.
+"""Queueing theory as the judge: stationary formulas, each with its source. lam: arrivals per s, mu: services per s and
+agent.
 
 Counterpart: test_queueing_theory.py, which asks engine/simulate.py for the same figures.
 """
@@ -54,18 +55,19 @@ def deterministic_patience(n: int, lam: float, mu: float, tau: float) -> tuple[f
 
 
 def cobham(n: int, lams: list[float], mu: float) -> list[float]:
-    """Mean waits of classes under non-preemptive priority, first class first. Cobham 1954; n servers: Kella, Yechiali 1985."""
+    """Mean waits of classes under non-preemptive priority, first class first. Cobham 1954; n servers: Kella, Yechiali
+    1985."""
     residual = erlang_c(n, sum(lams) / mu) / (n * mu)
     loads = [sum(lams[:k]) / (n * mu) for k in range(len(lams) + 1)]
     return [residual / ((1 - loads[k]) * (1 - loads[k + 1])) for k in range(len(lams))]
 
 
 def fcfs_alis(lams: Mapping[str, float], serves: Mapping[str, set[str]], mu: float) -> tuple[dict[str, float], float]:
-    """Mean wait of each class and P(no agent busy) when agents of different skills serve first come, first served, and the
-    longest idle able agent is taken. Product form of Visschers, Adan, Weiss 2012; Adan, Weiss 2014 (FCFS-ALIS).
+    """Mean wait of each class and P(no agent busy) when agents of different skills serve first come, first served, and
+    the longest idle able agent is taken. Product form of Visschers, Adan, Weiss 2012; Adan, Weiss 2014 (FCFS-ALIS).
 
-    A state lists the busy agents in the order of the calls they serve, with those waiting in between (only calls that none but
-    the agents before them can serve), then the idle ones, the longest idle last:
+    A state lists the busy agents in the order of the calls they serve, with those waiting in between (only calls that
+    none but the agents before them can serve), then the idle ones, the longest idle last:
     prod_j lam(U_j)^n_j / mu(1..j)^(n_j + 1) times prod over idle of 1 / lam(classes the idle from there on can serve).
     """
     total = empty = 0.0
