@@ -55,7 +55,7 @@ def why_call(folder: Path, call: str, as_json: bool) -> None:
     screen.print(_sentence(row))
     if row["before"]:
         screen.print("\nBefore it: " + ", ".join(f"{one['call']} ({one['queue']})" for one in row["before"]))
-    shown = table("agent", "now", "for (s)")
+    shown = table("agent", "now", "time left (s)")
     for one in row["agents"]:
         shown.add_row(cell(one["agent"]), cell(VERDICTS[one["verdict"]]), seconds(one["in_s"]))
     screen.print()
