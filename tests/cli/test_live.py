@@ -29,9 +29,10 @@ def test_queues(agner, floor):
 
 
 def test_a_narrow_terminal_gets_what_matters_most():
-    screen = Console(width=80, file=io.StringIO())
+    written = io.StringIO()
+    screen = Console(width=80, file=written)
     screen.print(board({"status": STATUS, "queues": QUEUES, "agents": AGENTS, "calls": CALLS}, screen.width))
-    lines = screen.file.getvalue().splitlines()
+    lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert any("support" in line and line.split()[:3] == ["support", "20", "41.3"] for line in lines)
     assert any(line.split() == ["amy", "Amy", "Ding", "ready", "12.3", "support"] for line in lines)
@@ -134,6 +135,7 @@ def test_top_prints_frames_where_there_is_no_terminal(agner, floor, folder):
     n_frames, end = 0, time.monotonic() + 20
     try:
         while n_frames < 3 and time.monotonic() < end:
+            assert watched.stdout
             n_frames += b"calls/s" in watched.stdout.readline()
     finally:
         watched.send_signal(2)

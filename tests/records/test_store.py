@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, event, insert
 from engine.records import journal, rows, store
 from engine.records.journal import Journal
 from engine.records.models import Base
-from engine.records.rows import RecordedCall, row_of
+from engine.records.rows import Record, RecordedCall, row_of
+from engine.records.schema import upgrade
 from engine.records.store import StorageError, Store
 from tests.records import made
 from tests.records.flaky import flaky_sqlite
@@ -96,7 +97,7 @@ def faults(monkeypatch, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty") / "a.db"
     engine = create_engine(f"sqlite:///{empty}")
     with engine.begin() as connection:
-        store.upgrade(connection)
+        upgrade(connection)
     engine.dispose()
     write_all = journal._write_all
     with flaky_sqlite() as flaky:
@@ -185,8 +186,8 @@ def test_putting_rows_never_reads_a_table_from_end_to_end(tmp_path):
     """What a row costs must not grow with the years."""
     engine = create_engine(f"sqlite:///{tmp_path}/a.db")
     with engine.begin() as connection:
-        store.upgrade(connection)
-    plans = []
+        upgrade(connection)
+    plans: list[str] = []
 
     def explain(_connection, cursor, statement, parameters, _context, is_many):
         if statement.startswith(("SELECT", "UPDATE")):
@@ -194,7 +195,7 @@ def test_putting_rows_never_reads_a_table_from_end_to_end(tmp_path):
             plans.extend(detail for *_, detail in cursor.fetchall())
 
     event.listen(engine, "before_cursor_execute", explain)
-    records = [
+    records: list[Record] = [
         made.opened("c1"),
         made.closed("c2"),
         made.segment("c1"),

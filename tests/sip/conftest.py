@@ -5,6 +5,7 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def ear(running: Ear) -> Iterator[Ear]:
 def sipp(tmp_path: Path) -> Iterator[Callable[..., Sipp]]:
     started: list[Sipp] = []
 
-    def start(*steps: str, **how: object) -> Sipp:
+    def start(*steps: str, **how: Any) -> Sipp:
         started.append(Sipp(tmp_path, free_port(), *steps, **how))
         return started[-1]
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 from engine.callflow import settings
 from engine.callflow.plan import Caller
@@ -270,12 +271,12 @@ class Ear:
         self.heard: list[tuple[str, object]] = []
         self.on_post: Callable[[str, object], None] = lambda call, event: None
         self.n_calls = 0
-        self.endpoint = None
+        self.endpoint: Any = None  # the Endpoint; imported at start(), so that PJSIP is loaded then
 
-    def start(self, limits: settings.Limits | None = None, **changes: object) -> None:
+    def start(self, limits: settings.Limits | None = None, **changes: Any) -> None:
         from engine.sip.endpoint import Endpoint
 
-        ports = {"udp_port": PORT, "tcp_port": PORT, "rtp_from": 18400, "rtp_to": 18999}
+        ports: dict[str, Any] = {"udp_port": PORT, "tcp_port": PORT, "rtp_from": 18400, "rtp_to": 18999}
         sip = settings.Sip(**{"address": HOST, **ports, **changes})
         trunk = settings.Trunk("carrier", (IPv4Network("127.0.0.1/32"),))
         limits = limits or settings.Limits(max_calls=60)

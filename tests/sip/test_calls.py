@@ -205,6 +205,7 @@ def test_replaces_does_not_take_a_call_over(ear, sipp):
     found = re.search(
         r"Call-ID: (\S+).*?;tag=(\S+)\s+CSeq: 1 INVITE\s+Contact: <sip:agner", caller.sent_and_received(), re.S
     )
+    assert found
     thief = RawCaller(sdp(), "127.0.0.66", f"Replaces: {found[1]};to-tag={found[2]};from-tag=1\n")
     ear.until(lambda: thief.final() >= 200)
     thief.close()
