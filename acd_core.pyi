@@ -282,7 +282,9 @@ class Acd:
     def why_agent(self, agent: int, now: float) -> dict[str, Any]:
         """state, reason, since, call (of now), next: the call this agent gets if READY now (0: none), queues [(queue, its
         first call, Verdict about it)]."""
-    def snapshot(self, what: Literal["queues", "agents", "calls", "needs", "serving"], now: float) -> np.ndarray:
+    def snapshot(
+        self, what: Literal["queues", "agents", "calls", "needs", "skills", "serving"], now: float
+    ) -> np.ndarray:
         """All of them as one structured array. Times in whole microseconds (`_us`), counts since the start: an interval
         is the difference of two snapshots, exact. Columns: see acd/snapshots.pxi."""
     def memory(self) -> dict[str, int]:

@@ -1171,6 +1171,8 @@ cdef class Acd:
         cdef Core* k = &self.k
         cdef int64_t n
         self.at(now, "snapshot")
+        if what == "skills":
+            return self.skills_snapshot(self.snapshot("needs", now))
         rooms = {"queues": k.n_queues, "agents": k.n_agents, "calls": k.n_calls, "needs": k.n_needs,
                  "serving": int(k.last_serving) if k.last_serving < <uint64_t>k.max_serving else k.max_serving}
         rows = np.zeros(rooms[what] + 1, dtype=DTYPES[what])
@@ -1186,6 +1188,17 @@ cdef class Acd:
         else:
             n = fill_serving(k, <ServingRow*>&raw[0])
         return rows[:n]
+
+
+    def skills_snapshot(self, needs):
+        """What was asked for, skill by skill: a call counts for every skill that its first needs name."""
+        rows = np.zeros(N_SKILLS, dtype=DTYPES["skills"])
+        rows["skill"] = range(N_SKILLS)
+        for row, terms in zip(needs, self.terms_of):
+            for skill in {skill for term in terms for skill, _ in term}:
+                for name in needs.dtype.names[1:]:
+                    rows[skill][name] += row[name]
+        return rows[rows["offered"] > 0]
 
 
 AGENT_VERBS = frozenset(

@@ -96,6 +96,7 @@ COLUMNS = {
               "not_ready_us ready_us reserved_us talking_us acw_us since: occupancy:",
     "calls": "call queue state step agent preferred arrival: enqueued: head_start_s: expires:",
     "needs": "needs offered answered in_sl abandoned wait_us",
+    "skills": "skill offered answered in_sl abandoned wait_us",
     "serving": "agent queue rank offers answered talk_us",
 }
 DTYPES = {

@@ -462,6 +462,17 @@ def test_recorded_verbs_give_the_same_outputs_through_feed(core):
     assert two.acd.feed(rows[:1]) == 0, "time went back: nothing is played"
 
 
+def test_counts_by_skill(core):
+    desk = Desk(core, n_agents=0)
+    desk.hire({1: 1, 2: 1})
+    desk.acd.enqueue(desk.queue, 1.0, needs=desk.acd.needs([{1: 1, 2: 1}]))
+    desk.answer(1, 3.0)
+    desk.acd.abandon(desk.acd.enqueue(desk.queue, 4.0, needs=desk.acd.needs([{2: 1}])), 9.0)
+    desk.acd.enqueue(desk.queue, 5.0 + 5.0)
+    rows = desk.acd.snapshot("skills", 10.0)
+    assert [tuple(row) for row in rows] == [(1, 1, 1, 1, 0, 2_000_000), (2, 2, 1, 1, 1, 2_000_000)]
+
+
 def test_service_level_formulas_side_by_side():
     row = np.zeros(2, dtype=[(n, int) for n in "in_sl answered offered abandoned abandoned_in_sl short".split()])
     row[0] = (60, 80, 100, 20, 10, 5)
