@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "cdr": ("cli.reports", "Show what became of calls."),
     "recordings": ("cli.reports", "Find recordings."),
     "ladder": ("cli.ladder", "Draw a call from the trace."),
+    "replay": ("cli.replay", "Play a traced day again; or with other plans and staff."),
     "completion": ("cli.main", "Print the completion script of a shell."),
 }
 

@@ -163,10 +163,11 @@ class Acd:
     def not_ready(self, agent: str, reason: str, now: float) -> None:
         """At once, in talk after wrap-up. Raises IllegalMove if the agent is logged out."""
         handle = self._agent(agent)
-        if reason not in self._reasons:
-            self._reasons.append(reason)
+        number = self._reasons.index(reason) if reason in self._reasons else len(self._reasons)
         self.advance(now)
-        self.core.not_ready(handle, now, self._reasons.index(reason))
+        self.core.not_ready(handle, now, number)
+        if number == len(self._reasons):
+            self._reasons.append(reason)
         self._tell(now, "not_ready", {"agent": agent, "reason": reason}, self._collect())
 
     def _agent(self, name: str) -> int:

@@ -1,0 +1,212 @@
+"""A recorded day as its people lived it: who called, how long each waited, talked and was rung for; who worked when.
+
+Read from the lines of one run of the daemon in a trace. Counterparts: engine/trace.py writes the lines,
+engine/whatif.py lets the same people meet another configuration. Durations are in seconds, moments in engine time.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
+from typing import Any
+
+from engine.callflow.plan import Caller
+from engine.callflow.staff import Staff
+from engine.encoding import decode
+
+Row = dict[str, Any]
+
+_FAILED = ("refused", "no_answer", "busy", "unreachable")  # the core's reasons for not being ready after an offer
+_IN_TALK = ("TALKING", "CLOSING", "ENDED")
+_LEAVES = {"CallerGone": "abandoned", "HangUpOrdered": "withdrawn", "CallFailed": "failed"}
+
+
+@dataclass
+class Person:
+    """A caller. `steps` tells how each step that was walked ended, by its description: (result, how long it took);
+    infinity for the one at which the caller left."""
+
+    caller: Caller
+    arrived: float
+    leaves: float | None = None  # before an agent was on the line
+    leaves_as: str = "abandoned"
+    talk_s: float | None = None
+    steps: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class Ring:
+    """What an agent's phone did once. `refusal` None: it was answered, or it rang on when the caller or the agent left
+    (`is_cut`). `back_s`: until the agent, not ready for that failure, said ready again."""
+
+    ring_s: float
+    refusal: str | None = None
+    back_s: float | None = None
+    is_cut: bool = False
+
+
+@dataclass
+class Tally:
+    """What became of the calls of one queue."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    waits_s: list[float] = field(default_factory=list)  # of the answered
+
+    def row(self, within_s: float) -> Row:
+        """Service level: answered within `within_s` / offered and no longer waiting, in percent. p50 and p95 by the
+        nearest rank. None where nothing is counted."""
+        waits = sorted(self.waits_s)
+        ended = self.counts["offered"] - self.counts["waiting"]
+        return {
+            **{what: self.counts[what] for what in ("offered", "answered", "abandoned", "timed_out", "overflowed")},
+            "asa_s": round(sum(waits) / len(waits), 3) if waits else None,
+            "p50_s": _rank(waits, 0.50),
+            "p95_s": _rank(waits, 0.95),
+            "sl_percent": round(100 * sum(wait <= within_s for wait in waits) / ended, 2) if ended else None,
+        }
+
+
+def _rank(ordered: list[float], share: float) -> float | None:
+    return round(ordered[max(0, -int(-share * len(ordered) // 1) - 1)], 3) if ordered else None
+
+
+class Tallies:
+    """Counts the queues from what an ACD was asked and what followed, live or from a trace."""
+
+    def __init__(self) -> None:
+        self.queues: defaultdict[str, Tally] = defaultdict(Tally)
+        self._waiting: dict[str, tuple[str, float]] = {}  # call -> queue, since
+        self._offers: dict[int, str] = {}
+
+    def take(self, now: float, verb: str, args: Row, followed: Iterable[Any]) -> None:
+        if verb == "enqueue":
+            self.queues[args["queue"]].counts["offered"] += 1
+            self.queues[args["queue"]].counts["overflowed" if "refused" in args else "waiting"] += 1
+            if "refused" not in args:
+                self._waiting[args["call"]] = (args["queue"], now)
+        elif verb == "take":
+            queue, since = self._end(self._offers.pop(args["offer"]), "answered")
+            self.queues[queue].waits_s.append(now - since)
+        elif verb == "leave":
+            self._end(args["call"], args["outcome"])
+        for kind, _, call, _, number, _ in followed:
+            if kind == "OFFER":
+                self._offers[number] = call
+            elif kind == "CALL_EXPIRED":
+                self._end(call, "timed_out")
+            elif kind == "CALL_OVERFLOWED":
+                self._end(call, "overflowed")
+
+    def _end(self, call: str, outcome: str) -> tuple[str, float]:
+        queue, since = self._waiting.pop(call)
+        self.queues[queue].counts["waiting"] -= 1
+        self.queues[queue].counts[outcome] += 1
+        return queue, since
+
+
+class LinesMissing(Exception):
+    """The trace dropped lines of the ACD: the day cannot be known from it."""
+
+
+class Day:
+    """One run of the daemon, from its `start` line on; take every line behind it, those of calls too."""
+
+    def __init__(self, start: Row) -> None:
+        about = start["args"]
+        self.digest: str = about["digest"]
+        self.n_calls: int = about["n_calls"]
+        self.seed: int = about["seed"]
+        self.staff: Staff = decode(Staff, about["staff"])
+        self.began: float = start["t"]
+        self.began_at = datetime.fromisoformat(start["at"])
+        self.people: dict[str, Person] = {}
+        self.rings: defaultdict[str, list[Ring]] = defaultdict(list)
+        self.verbs: list[tuple[float, str, Row]] = []  # what agents asked for themselves
+        self.tallies = Tallies()
+        self._n = start["n"]
+        self._planned: dict[str, tuple[str, float]] = {}  # call -> the step it is at, since
+        self._offers: dict[int, tuple[str, str, float]] = {}  # offer -> call, agent, since
+        self._talking: dict[str, float] = {}
+        self._failed: dict[str, tuple[Ring, float]] = {}  # agents who are not ready since this ring
+
+    def take(self, row: Row) -> None:
+        """Raises LinesMissing."""
+        if "acd" in row:
+            self._n += 1
+            if row["n"] != self._n:
+                raise LinesMissing(f"lines {self._n} to {row['n'] - 1} of the ACD are missing in the trace")
+            self._take_acd(row["t"], row["acd"], row["args"], row["out"])
+        elif "call" in row:
+            self._take_call(row["t"], row["call"], row)
+
+    def _take_call(self, now: float, call: str, row: Row) -> None:
+        event = row["event"]
+        if event == "CallArrived":
+            self.people[call] = Person(Caller(**row["args"]["caller"]), now)
+        person = self.people.get(call)
+        if person is None:  # turned away
+            return
+        if event in _LEAVES and row["was"] not in _IN_TALK:
+            person.leaves, person.leaves_as = now, _LEAVES[event]
+            if stood := self._planned.pop(call, None):
+                person.steps.setdefault(stood[0], ("done", inf))
+        for command in row["commands"]:
+            if command["do"] == "TakeStep" and call in self._planned:
+                step, since = self._planned.pop(call)
+                person.steps.setdefault(step, (command["result"], now - since))
+        if event.endswith("Planned"):
+            self._planned[call] = (row["args"]["step"]["step"], now)
+
+    def _take_acd(self, now: float, verb: str, args: Row, out: list[Any]) -> None:
+        self.tallies.take(now, verb, args, out)
+        if verb in ("log_in", "log_out", "ready", "not_ready"):
+            self._take_agent(now, verb, args)
+        elif verb == "take":
+            call, agent, since = self._offers.pop(args["offer"])
+            self.rings[agent].append(Ring(now - since))
+            self._talking[call] = now
+        elif verb == "decline":
+            self._fail(args["offer"], args["refusal"], now)
+        elif verb == "give_back":
+            self._cut(args["offer"], now)
+        elif verb == "release" and (person := self.people.get(args["call"])):
+            person.talk_s = now - self._talking.pop(args["call"])
+        for kind, at, call, agent, number, value in out:
+            if kind == "OFFER":
+                self._offers[number] = (call, agent, at)
+            elif kind == "OFFER_EXPIRED":
+                self._fail(number, "no_answer", at)
+            elif kind == "OFFER_CANCELLED":
+                self._cut(number, at)
+            elif kind == "AGENT_STATE" and not (number == "NOT_READY" and value in _FAILED):
+                self._failed.pop(agent, None)
+
+    def _take_agent(self, now: float, verb: str, args: Row) -> None:
+        """Ready after a failed offer belongs to the failure, not to the hour."""
+        if verb == "ready" and (failed := self._failed.pop(args["agent"], None)):
+            ring, since = failed
+            ring.back_s = now - since
+        else:
+            self.verbs.append((now, verb, args))
+
+    def _fail(self, offer: int, refusal: str, now: float) -> None:
+        _, agent, since = self._offers.pop(offer)
+        ring = Ring(now - since, refusal)
+        self.rings[agent].append(ring)
+        self._failed[agent] = (ring, now)
+
+    def _cut(self, offer: int, now: float) -> None:
+        _, agent, since = self._offers.pop(offer)
+        self.rings[agent].append(Ring(now - since, is_cut=True))
+
+
+def days(rows: Iterable[Row]) -> list[Day]:
+    """Every run of the daemon in a trace. Raises LinesMissing."""
+    found: list[Day] = []
+    for row in rows:
+        if row.get("acd") == "start":
+            found.append(Day(row))
+        elif found:
+            found[-1].take(row)
+    return found

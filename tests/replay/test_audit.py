@@ -1,0 +1,210 @@
+"""The auditor finds nothing wrong with what the core does, and everything that is wrong with a tampered trace."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.audit import audit, runs
+from tests.replay.days import EPOCH, conductors_day, random_day, traced
+
+Row = dict[str, Any]
+
+
+@pytest.mark.parametrize("make", [conductors_day, random_day])
+def test_every_assignment_of_any_day_keeps_the_rules(make, tmp_path: Path) -> None:
+    n_offers = 0
+    for seed in range(100):
+        (run,) = runs(make(seed, tmp_path / str(seed)))
+        assert run.problems == [], seed
+        n_offers += run.n_offers
+    assert n_offers > 200
+
+
+@pytest.mark.prove
+def test_every_assignment_of_very_many_days_keeps_the_rules(tmp_path: Path) -> None:
+    for seed in range(10_000, 15_000):
+        (run,) = runs(random_day(seed, tmp_path / str(seed)))
+        assert run.problems == [], seed
+
+
+def test_audit_reads_files_and_folders(tmp_path: Path) -> None:
+    random_day(1, tmp_path)
+    (file,) = tmp_path.glob("*.jsonl")
+    assert audit(tmp_path) == audit(file) == []
+    file.write_text(file.read_text().split("\n", 1)[1])
+    (problem,) = audit(tmp_path)
+    assert "begins in the middle of a run" in problem
+
+
+# ---- controls: each breaks one rule in a trace that keeps them all
+
+
+def written(*verbs: tuple[float, str, Row, list[Any]]) -> list[Row]:
+    """The lines of a run that begins with three agents of one queue: two logged in and ready, one logged out."""
+    agents = [
+        {"id": name, "name": "", "phone": "", "skills": {"english": level}, "at_start": "ready",
+         "queues": [{"queue": "sales", "rank": rank, "from_s": 0.0}]}
+        for name, level, rank in (("amy", 90, 1), ("bob", 20, 1), ("cat", 90, 2))
+    ]  # fmt: skip
+    queue = {"name": "sales", "needs": [], "max_length": 2}
+    steps = [
+        {"place": {"file": "p", "line": line, "column": 1}, "needs": needs, "head_start_s": head, "relax": relax,
+         "max_wait_s": 60.0}
+        for line, needs, head, relax in (
+            (1, [], 0.0, []),
+            (2, [[["english", 80]]], 0.0, [{"after_s": 10.0, "needs": [], "head_start_s": None}]),
+            (3, [], 30.0, []),
+        )
+    ]  # fmt: skip
+    staff = {"skills": ["english"], "queues": {"sales": queue}, "agents": {agent["id"]: agent for agent in agents}}
+    first = (0.0, "start", {"staff": staff, "steps": steps}, [])
+    return [
+        {
+            "t": t,
+            "at": EPOCH.isoformat(),
+            "n": n,
+            "acd": verb,
+            "args": args,
+            "out": [[out[0], t, *out[1:]] for out in outs],
+        }
+        for n, (t, verb, args, outs) in enumerate((first, *verbs), 1)
+    ]
+
+
+def state(agent: str, now: str, call: str | None = None) -> tuple:
+    return ("AGENT_STATE", call, agent, now, "")
+
+
+def offer(number: int, call: str, agent: str) -> list[tuple]:
+    return [state(agent, "RESERVED", call), ("OFFER", call, agent, number, 0)]
+
+
+def ready(t: float, agent: str, *then: tuple) -> tuple:
+    return (t, "ready", {"agent": agent}, [state(agent, "READY"), *then])
+
+
+def comes(t: float, call: str, step: int, *then: tuple) -> tuple:
+    return (t, "enqueue", {"call": call, "queue": "sales", "step": f"p:{step}:1"}, list(then))
+
+
+GOOD = (
+    comes(1.0, "c1", 1), comes(2.0, "c2", 1), ready(3.0, "amy", *offer(1, "c1", "amy")),
+    (4.0, "take", {"offer": 1}, [state("amy", "TALKING", "c1")]), ready(5.0, "bob", *offer(2, "c2", "bob")),
+    (6.0, "decline", {"offer": 2, "refusal": "busy"},
+     [state("bob", "NOT_READY"), ("CALL_REQUEUED", "c2", None, 0, 0)]),
+    (7.0, "release", {"call": "c1"}, [state("amy", "READY"), *offer(3, "c2", "amy")]),
+    (8.0, "take", {"offer": 3}, [state("amy", "TALKING", "c2")]),
+    (9.0, "release", {"call": "c2"}, [state("amy", "READY")]),
+)  # fmt: skip
+
+BAD = {
+    "a skipped caller": (
+        "given to call c2 before call c1",
+        (comes(1.0, "c1", 1), comes(2.0, "c2", 1), ready(3.0, "amy", *offer(1, "c2", "amy"))),
+    ),
+    "a head start that did not count": (
+        "given to call c1 before call c2",
+        (comes(1.0, "c1", 1), comes(2.0, "c2", 3), ready(3.0, "amy", *offer(1, "c1", "amy"))),
+    ),
+    "an agent offered twice": (
+        "has two offers",
+        (comes(1.0, "c1", 1), comes(2.0, "c2", 1), ready(3.0, "amy", *offer(1, "c1", "amy"), *offer(2, "c2", "amy"))),
+    ),
+    "an agent who is not free": (
+        "is LOGGED_OUT and is reserved",
+        (comes(1.0, "c1", 1, *offer(1, "c1", "amy")),),
+    ),
+    "an agent without the skill": (
+        "bob may not take call c1",
+        (comes(1.0, "c1", 2), ready(3.0, "bob", *offer(1, "c1", "bob"))),
+    ),
+    "a higher rank passed over": (
+        "before agent amy, whose turn it was",
+        (ready(1.0, "cat"), ready(1.0, "amy"), comes(2.0, "c1", 1, *offer(1, "c1", "cat"))),
+    ),
+    "a free agent and a waiting caller": ("is free and call c1 waits", (comes(1.0, "c1", 1), ready(3.0, "amy"))),
+    "two agents for one call": (
+        "is OFFERED and is offered",
+        (ready(1.0, "amy"), ready(1.0, "bob"), comes(2.0, "c1", 1, *offer(1, "c1", "amy"), *offer(2, "c1", "bob"))),
+    ),
+    "a reservation without an offer": (
+        "reserved without an offer",
+        (ready(1.0, "amy"), ready(2.0, "amy", state("amy", "RESERVED"))),
+    ),
+    "a call taken after its offer was over": (
+        "names 1, which is none that lives",
+        (*GOOD[:4], (4.5, "take", {"offer": 1}, [])),
+    ),
+    "a longest wait that did not end": ("waits on after its longest wait", (comes(1.0, "c1", 1), comes(70.0, "c2", 1))),
+    "a longest wait that ended early": (
+        "was not over",
+        (comes(1.0, "c1", 1), (2.0, "advance", {}, [("CALL_EXPIRED", "c1", None, 0, 0)])),
+    ),
+    "a relaxation forgotten": ("without its step 1", (comes(1.0, "c1", 2), comes(12.0, "c2", 1))),
+    "a queue full too early": (
+        "refused as one too many",
+        (
+            ready(0.5, "bob"),
+            (1.0, "enqueue", {"call": "c1", "queue": "sales", "step": "p:2:1", "refused": "QUEUE_FULL"}, []),
+        ),
+    ),
+    "asked again before somebody untried": (
+        "amy may not take call c1",
+        (
+            ready(0.1, "amy"), ready(0.2, "cat"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")),
+            (2.0, "decline", {"offer": 1, "refusal": "busy"},
+             [state("amy", "READY"), ("CALL_REQUEUED", "c1", None, 0, 0), *offer(2, "c1", "amy")]),
+        ),
+    ),
+    "an agent left ringing": (
+        "is RESERVED with 0 offers and talks",
+        (
+            ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")),
+            (2.0, "leave", {"call": "c1", "outcome": "abandoned"}, [("OFFER_CANCELLED", "c1", "amy", 1, 1)]),
+        ),
+    ),
+    "a lost line": ("lines 3 to 3 are missing", None),
+}  # fmt: skip
+
+
+def test_the_day_that_is_broken_below_is_a_good_one() -> None:
+    (run,) = runs(written(*GOOD))
+    assert run.problems == [] and run.n_offers == 3
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_control_a_broken_rule_is_found(what: str) -> None:
+    said, verbs = BAD[what]
+    rows = written(*verbs) if verbs else [row for row in written(*GOOD) if row["n"] != 3]
+    (run,) = runs(rows)
+    assert any(said in problem for problem in run.problems), run.problems
+
+
+def test_control_swapped_offers_of_real_days_are_found(tmp_path: Path) -> None:
+    """The agents of two offers change places, throughout the trace."""
+    n_found = n_tampered = 0
+    for seed in range(40):
+        rows = random_day(seed, tmp_path / str(seed))
+        offers = [out for row in rows for out in row["out"] if out[0] == "OFFER"]
+        others = [(one, two) for one, two in zip(offers, offers[1:], strict=False) if one[3] != two[3]]
+        if others:
+            one, two = others[len(others) // 2]
+            one[3], two[3] = two[3], one[3]
+            n_tampered += 1
+            n_found += any(run.problems for run in runs(json.loads(json.dumps(rows))))
+    assert n_found == n_tampered > 20
+
+
+def test_control_counters_that_disagree_are_found(tmp_path: Path) -> None:
+    rows = random_day(2, tmp_path)
+    rows[-1]["args"]["queues"][0]["abandoned"] += 1
+    (run,) = runs(rows)
+    assert any("queue sales counts" in problem for problem in run.problems)
+
+
+def test_an_empty_trace_has_nothing_wrong(tmp_path: Path) -> None:
+    with traced(tmp_path):
+        pass
+    assert audit(tmp_path) == []

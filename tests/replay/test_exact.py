@@ -1,0 +1,86 @@
+"""A traced day played again is the same day; and a day that was tampered with is not."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.replay import replay
+from tests.replay.days import conductors_day, random_day
+
+
+@pytest.mark.parametrize("make", [conductors_day, random_day])
+def test_any_day_comes_out_the_same(make, tmp_path: Path) -> None:
+    n_offers = 0
+    for seed in range(60):
+        (run,) = replay(make(seed, tmp_path / str(seed)))
+        assert run.difference is None, f"seed {seed}: {run.difference}"
+        assert run.counters_agree is True, seed
+        n_offers += run.n_offers
+    assert n_offers > 100
+
+
+def a_day(folder: Path, kind: str) -> tuple[list[dict], int]:
+    """A random day in which such an output occurs, and the place of its line."""
+    for seed in range(50):
+        rows = random_day(seed, folder / str(seed))
+        for at, row in enumerate(rows):
+            if any(output[0] == kind for output in row["out"]):
+                return rows, at
+    raise AssertionError(kind)
+
+
+def test_another_agent_in_an_offer_is_a_difference(tmp_path: Path) -> None:
+    rows, at = a_day(tmp_path, "OFFER")
+    (offer,) = [output for output in rows[at]["out"] if output[0] == "OFFER"][:1]
+    offer[3] = "a0" if offer[3] != "a0" else "a1"
+    (run,) = replay(rows)
+    assert run.difference and run.difference.n == rows[at]["n"]
+    assert run.difference.recorded == offer and run.difference.replayed != offer
+
+
+@pytest.mark.parametrize("kind", ["OFFER", "OFFER_EXPIRED", "CALL_REQUEUED"])
+def test_a_moment_a_microsecond_off_is_a_difference(kind: str, tmp_path: Path) -> None:
+    rows, at = a_day(tmp_path, kind)
+    for output in rows[at]["out"]:
+        output[1] += 1e-6
+    (run,) = replay(rows)
+    assert run.difference and run.difference.n == rows[at]["n"]
+
+
+def test_a_counter_off_by_one_is_a_difference(tmp_path: Path) -> None:
+    rows = random_day(1, tmp_path)
+    rows[-1]["args"]["queues"][0]["wait_us"] += 1
+    (run,) = replay(rows)
+    assert run.counters_agree is False and run.difference
+    assert list(run.difference.recorded) == ["queues 1 wait_us"]
+
+
+def test_a_missing_line_is_a_difference(tmp_path: Path) -> None:
+    rows = random_day(1, tmp_path)
+    (run,) = replay(rows[:20] + rows[23:])
+    assert run.difference and "lines 21 to 23" in run.difference.recorded
+
+
+def test_a_verb_the_core_refuses_is_a_difference(tmp_path: Path) -> None:
+    rows = random_day(1, tmp_path)
+    take = next(row for row in rows if row["acd"] == "take")
+    take["args"]["offer"] += 100_000
+    (run,) = replay(rows)
+    assert run.difference and "StaleOffer" in run.difference.replayed["error"]
+
+
+def test_a_run_cut_off_has_no_counters_and_two_runs_are_two(tmp_path: Path) -> None:
+    rows = random_day(1, tmp_path)
+    again = copy.deepcopy(rows)
+    first, second = replay(rows[:-1] + again)
+    assert first.difference is second.difference is None
+    assert first.counters_agree is None and second.counters_agree is True
+
+
+def test_times_are_exact_in_the_file(tmp_path: Path) -> None:
+    conductors_day(3, tmp_path)
+    text = "".join(file.read_text() for file in tmp_path.glob("*.jsonl"))
+    times = [json.loads(line)["t"] for line in text.splitlines()]
+    assert any(len(repr(t)) > 12 for t in times), "random moments have many digits"
