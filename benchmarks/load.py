@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import gc
 import json
+import os
 import signal
 import sys
 import time
@@ -92,6 +93,7 @@ async def run(layout: Layout, load: Load, daemon: Daemon | None) -> dict[str, An
         "what": "direct" if daemon is None else "agner",
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine.describe(),
+        "real_time": os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO),
         "load": dataclasses.asdict(load) | {"codec": layout.codec, "record": layout.record},
     }
     if daemon is None:

@@ -64,7 +64,7 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
     cpu = result["steady"]["cpu"]
     if cpu.get("stolen_percent", 0) > 1:
         doubts.append(f"{cpu['stolen_percent']} % of the machine was stolen by its host")
-    if cpu.get("others_cores", 0) > OTHERS_CORES:
+    if cpu.get("others_cores", 0) > OTHERS_CORES and not result["real_time"]:
         doubts.append(f"other programs took {cpu['others_cores']} cores; `chrt -r 1` before the command keeps them out")
     if result.get("interrupted"):
         doubts.append("interrupted")
