@@ -59,7 +59,7 @@ def written(*verbs: tuple[float, str, Row, list[Any]]) -> list[Row]:
         )
     ]  # fmt: skip
     staff = {"skills": ["english"], "queues": {"sales": queue}, "agents": {agent["id"]: agent for agent in agents}}
-    first = (0.0, "start", {"staff": staff, "steps": steps}, [])
+    first: tuple[float, str, Row, list[Any]] = (0.0, "start", {"staff": staff, "steps": steps}, [])
     return [
         {
             "t": t,

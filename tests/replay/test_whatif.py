@@ -34,7 +34,8 @@ def staff(n_agents: int, **settings: object) -> Staff:
     return Staff((), {"sales": Queue("sales", **settings)}, {agent.id: agent for agent in agents})  # type: ignore[arg-type]
 
 
-BOOK_OF_ONE = plan.PlanBook((plan.Queue(HERE, {}, "sales"), plan.HangUp(HERE, {})), {"main": 0}, {"1": "main"})
+SALES, HANG_UP = plan.Queue(HERE, {}, "sales"), plan.HangUp(HERE, {})
+BOOK_OF_ONE = plan.PlanBook((SALES, HANG_UP), {"main": 0}, {"1": "main"})
 
 
 def simple_day(seed: int, n_agents: int, patience_s: float | None = None) -> Day:
@@ -82,7 +83,7 @@ def test_the_impatient_leave_when_they_left_unless_served_before() -> None:
 
 def test_a_shorter_longest_wait_lets_calls_time_out() -> None:
     day = simple_day(1, 1)
-    steps = (replace(BOOK_OF_ONE.steps[0], max_wait_s=15.0, ways={"timeout": 1}), BOOK_OF_ONE.steps[1])
+    steps = (replace(SALES, max_wait_s=15.0, ways={"timeout": 1}), HANG_UP)
     counts = Rerun(day, staff(1), replace(BOOK_OF_ONE, steps=steps)).queues["sales"].counts
     assert counts["timed_out"] > 0 and counts["answered"] + counts["timed_out"] == 200
 
