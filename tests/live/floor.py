@@ -174,9 +174,9 @@ class Daemon:
         return ear.Sound.read(path, 0), ear.Sound.read(path, 1)
 
     def trace(self, call: str) -> list[Row]:
-        """As far as it is written; lines stay in memory for up to half a second."""
+        """Its lines as far as they are written; they stay in memory for up to half a second."""
         lines = [line for file in (self.folder / "var/trace").glob("*.jsonl") for line in file.open()]
-        return [row for line in lines if line.endswith("\n") and (row := json.loads(line))["call"] == call]
+        return [row for line in lines if line.endswith("\n") and (row := json.loads(line)).get("call") == call]
 
     def story(self, call: str) -> list[Row]:
         """The lines of the trace of a call that is over."""

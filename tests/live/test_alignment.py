@@ -1,10 +1,10 @@
 """The two channels of a recording keep the same time: what lies at one place on the left and on the right is what the
 agent and the caller heard at one moment, within 20 ms, through lost packets, silence and a stretch without any packet.
 
-SIPp does the signalling; the RTP comes from here and goes to here. Both parties beep. A beep of the caller is on the left
-channel and in the RTP to the agent, one of the agent on the right and in the RTP to the caller. The difference of the
-two is the place of the recording's beginning in our own clock, and must be the same for every beep of either. (When a
-beep was sent says nothing: each leg's jitter buffer delays it as the network needs.)
+SIPp does the signalling; the RTP comes from here and goes to here. Both parties beep. A beep of the caller is on the
+left channel and in the RTP to the agent, one of the agent on the right and in the RTP to the caller. The difference of
+the two is the place of the recording's beginning in our own clock, and must be the same for every beep of either. (When
+a beep was sent says nothing: each leg's jitter buffer delays it as the network needs.)
 """
 
 import io
@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.live.conftest import AGENT_PORTS, STAYS
-from tests.live.floor import HOST, until
+from tests.live.floor import HOST
+from tests.live.phones import AGENT_PORTS, STAYS
 from tests.sip.peers import bye_from_phone, got, invite, pause, reply, sdp
 
 FRAME_S, RATE = 0.020, 8000
@@ -84,7 +84,8 @@ class Party:
 def media_port(sipp, begin):
     """Where the switch wants the RTP of this message's dialog."""
     log = (sipp.folder / "messages.log").read_text()
-    return int(re.search(rf"received.*?\n\n{begin}.*?m=audio (\d+)", log, re.DOTALL)[1])
+    (port,) = re.findall(rf"received[^\n]*\n\n{begin}.*?m=audio (\d+)", log, re.DOTALL)[:1]
+    return int(port)
 
 
 def onsets(channel):
@@ -134,7 +135,7 @@ def test_recording_is_as_long_as_the_call(floor):
     agent = floor.agent()
     calling = floor.call("6502", "101")
     agent.wait_for("CALL_ESTABLISHED")
-    until("a while of talk", lambda: floor.daemon.until_state("TALKING")[0]["state_s"] > 1.5)
+    floor.talk_for(1.5)
     calling.hang_up()
     cdr = floor.daemon.cdr("6502")
     left, right = floor.daemon.recording(cdr)

@@ -2,19 +2,11 @@
 
 import pytest
 
-from tests.live.ear import AGENT, CALLER, HOP_S, MUSIC, WELCOME, WINDOW_S, Sound
+from tests.live.ear import AGENT, CALLER, HOP_S, MUSIC, WELCOME, WINDOW_S
 from tests.live.floor import until
+from tests.live.phones import heard
 
 EDGE_S = WINDOW_S / 2 + HOP_S  # how exactly the ear places the beginning or end of a tone
-
-
-def talk_of(floor, seconds):
-    until("a while of talk", lambda: any(row["state_s"] > seconds for row in floor.daemon.until_state("TALKING")))
-
-
-def heard(phone):
-    """What came in at this phone, whose call is over."""
-    return Sound.read(until(f"the sound at {phone.user}", phone.heard)[0])
 
 
 @pytest.mark.parametrize(
@@ -31,7 +23,7 @@ def test_prompt_and_talk_in_every_codec(floor, ani, caller, agent):
     agent_phone = floor.agent(**agent)
     calling = floor.call(ani, "101", **caller)
     agent_phone.wait_for("CALL_ESTABLISHED")
-    talk_of(floor, 1.0)
+    floor.talk_for(1.0)
     agent_phone.hang_up()
     calling.wait_for("CALL_CLOSED")
     cdr = floor.daemon.cdr(ani)
@@ -47,11 +39,10 @@ def test_prompt_and_talk_in_every_codec(floor, ani, caller, agent):
 
 def test_music_stops_at_the_bridge(floor):
     calling = floor.call("6010", "101")
-    floor.daemon.until_state("QUEUED")
-    until("a while of music", lambda: floor.daemon.ask("calls")[0]["state_s"] > 0.7)
+    floor.talk_for(0.7, "QUEUED")
     agent_phone = floor.agent()
     agent_phone.wait_for("CALL_ESTABLISHED")
-    talk_of(floor, 1.0)
+    floor.talk_for(1.0)
     calling.hang_up()
     agent_phone.wait_for("CALL_CLOSED")
     cdr = floor.daemon.cdr("6010")
@@ -71,12 +62,12 @@ def test_hold_by_reinvite(floor, ani, by):
     agent_phone = floor.agent()
     calling = floor.call(ani, "100")
     agent_phone.wait_for("CALL_ESTABLISHED")
-    talk_of(floor, 0.8)
+    floor.talk_for(0.8)
     holder = calling if by == "caller" else agent_phone
     holder.ask("hold")
-    talk_of(floor, 1.8)
+    floor.talk_for(1.8)
     holder.ask("resume")
-    talk_of(floor, 2.8)
+    floor.talk_for(2.8)
     agent_phone.hang_up()
     calling.wait_for("CALL_CLOSED")
     cdr = floor.daemon.cdr(ani)
@@ -102,7 +93,9 @@ def test_digits_of_the_caller(floor):
     calling.press("19*0#")
 
     def digits():
-        return "".join(row["args"]["digit"] for row in floor.daemon.trace(call["call"]) if row["event"] == "CallerDigit")
+        return "".join(
+            row["args"]["digit"] for row in floor.daemon.trace(call["call"]) if row["event"] == "CallerDigit"
+        )
 
     until("five digits", lambda: len(digits()) == 5)
     calling.hang_up()

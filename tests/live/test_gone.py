@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from tests.live.conftest import AGENT_PORTS, ANSWERED, ANSWERS, hangs_up_after
 from tests.live.ear import WELCOME
-from tests.live.floor import HOST, until
+from tests.live.floor import HOST
+from tests.live.phones import AGENT_PORTS, ANSWERED, ANSWERS, hangs_up_after
 from tests.sip.peers import got, pause, reply
 
 TIMER_H_S = 32  # RFC 3261 section 17: 64 * T1, the longest that a lost message can keep a leg
@@ -20,7 +20,7 @@ def outcomes(cdr, kind):
 def test_while_a_prompt_plays(floor):
     calling = floor.call("6201", "108")
     calling.wait_for("CALL_ESTABLISHED")
-    until("a while of prompts", lambda: floor.daemon.until_state("ROUTING")[0]["age_s"] > 1.0)
+    floor.talk_for(1.0, "ROUTING")
     calling.hang_up()
     cdr = floor.daemon.cdr("6201")
     assert (cdr["disposition"], cdr["ended_by"], cdr["queue"]) == ("caller_left", "caller", None)
@@ -69,10 +69,17 @@ def test_cancel_right_behind_the_invite(floor):
         while b"SIP/2.0 487" not in (answer := line.recv(4096)):
             assert not (answer.startswith(b"SIP/2.0 200") and b"INVITE" in answer), "answered after all"
         tag = next(row for row in answer.decode().split("\r\n") if row.startswith("To:"))
-        ack = f"ACK sip:100@{to} SIP/2.0\r\n" + head.format(at=at, to=to, method="ACK", rest="Content-Length: 0\r\n\r\n")
+        ack = f"ACK sip:100@{to} SIP/2.0\r\n" + head.format(
+            at=at, to=to, method="ACK", rest="Content-Length: 0\r\n\r\n"
+        )
         line.sendto(ack.replace(f"To: <sip:100@{to}>", tag).encode(), (HOST, floor.daemon.port))
     cdr = floor.daemon.cdr("6205")
-    assert (cdr["disposition"], cdr["ended_by"], cdr["status"], cdr["answered_at"]) == ("caller_left", "caller", 487, None)
+    assert (cdr["disposition"], cdr["ended_by"], cdr["status"], cdr["answered_at"]) == (
+        "caller_left",
+        "caller",
+        487,
+        None,
+    )
 
 
 @pytest.mark.timeout(90)

@@ -8,7 +8,7 @@ the next phone's INVITE in the same clock.
 
 import pytest
 
-from tests.live.conftest import AGENT_PORTS, ANSWERS, STAYS, when
+from tests.live.phones import AGENT_PORTS, ANSWERS, STAYS, when
 from tests.sip.peers import bye_from_phone, got, in_dialog_ok, pause, reply, sdp
 
 NEXT_WITHIN_S = 0.2
@@ -108,7 +108,15 @@ def test_caller_keeps_the_place_before_later_callers(floor):
 
 def test_answer_that_crosses_our_cancel_is_hung_up(floor):
     """The phone answers as its ring time ends: 200 to the INVITE after our CANCEL. It gets ACK and BYE."""
-    crossing = (got("INVITE"), reply(180), got("CANCEL"), reply(200), reply(200, sdp(), to_invite=True), got("ACK"), got("BYE"))
+    crossing = (
+        got("INVITE"),
+        reply(180),
+        got("CANCEL"),
+        reply(200),
+        reply(200, sdp(), to_invite=True),
+        got("ACK"),
+        got("BYE"),
+    )
     phone = floor.sipp_phone(AGENT_PORTS["1001"], *crossing, in_dialog_ok())
     floor.daemon.seat("1001")
     caller = floor.call("6131", "100")

@@ -2,14 +2,11 @@
 
 import pytest
 
-from tests.live.conftest import ANSWERED, ANSWERS, STAYS
-from tests.live.ear import AGENT, CLOSED, ENGAGED, MUSIC, SORRY, Sound
-from tests.live.floor import until
+from tests.live.ear import AGENT, CLOSED, ENGAGED, MUSIC, SORRY
+from tests.live.phones import ANSWERED, ANSWERS, STAYS, heard
 from tests.sip.peers import bye_from_phone, got, invite, pause, reply, request, sdp
 
 RECEPTION_PORT = 15120  # where plan `elsewhere` transfers to
-RING_FOR_S = 2.0
-WITHIN_HALF_S = 0.5
 
 
 def refused_with(floor, number, ani, status, *more, header=""):
@@ -17,10 +14,6 @@ def refused_with(floor, number, ani, status, *more, header=""):
     caller = floor.sipp_calls(number, ani, *more, got(100, True), got(status, check=header), request("ACK"))
     caller.wait(5)
     return caller
-
-
-def heard(phone):
-    return Sound.read(until(f"the sound at {phone.user}", phone.heard)[0])
 
 
 # ---- turned away
@@ -49,7 +42,12 @@ def test_unknown_source(floor):
 def test_plan_refuses_before_the_answer(floor):
     refused_with(floor, "107", "6304", 486)
     cdr = floor.daemon.cdr("6304")
-    assert (cdr["disposition"], cdr["status"], cdr["answered_at"], cdr["recording"]) == ("ended_by_plan", 486, None, None)
+    assert (cdr["disposition"], cdr["status"], cdr["answered_at"], cdr["recording"]) == (
+        "ended_by_plan",
+        486,
+        None,
+        None,
+    )
 
 
 def test_calls_beyond_the_limit(start, make_floor):
@@ -123,7 +121,7 @@ def test_transfer_that_is_answered(floor):
     reception = floor.phone("reception", RECEPTION_PORT)
     calling = floor.call("6341", "104")
     reception.wait_for("CALL_ESTABLISHED")
-    until("a while of talk", lambda: floor.daemon.until_state("TRANSFERRED")[0]["state_s"] > WITHIN_HALF_S)
+    floor.talk_for(0.5, "TRANSFERRED")
     reception.hang_up()
     calling.wait_for("CALL_CLOSED")
     cdr = floor.daemon.cdr("6341")
@@ -152,4 +150,3 @@ def test_transfer_that_is_not(floor, ani, does, hears):
     calling.wait_for("CALL_CLOSED")
     assert heard(calling).tones() == hears
     assert floor.daemon.cdr(ani)["disposition"] == "ended_by_plan"
-
