@@ -110,7 +110,9 @@ class Daemon:
             except ControlError as error:
                 if self._process.poll() is not None or time.monotonic() - begun > START_WITHIN_S:
                     self._kill()
-                    raise DaemonError(f"the daemon did not start: {error}\n{self._last_words()}") from None
+                    why = f"the daemon did not start: {error}\n{self._last_words()}"
+                    self._clean()
+                    raise DaemonError(why) from None
                 await asyncio.sleep(0.02)
         self.start_s = time.monotonic() - begun
         return self
@@ -119,8 +121,7 @@ class Daemon:
         try:
             await self.stop()
         finally:
-            if not self.keep:
-                shutil.rmtree(self.folder, ignore_errors=True)
+            self._clean()
 
     @property
     def pid(self) -> int:
@@ -158,6 +159,10 @@ class Daemon:
         if self.is_alive():
             os.killpg(self._process.pid, signal.SIGKILL)
         self.exit_code = self._process.wait()
+
+    def _clean(self) -> None:
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _last_words(self) -> str:
         try:
