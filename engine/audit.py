@@ -59,7 +59,7 @@ class Call:
     expires: float
     step: int = 0
     state: str = "WAITING"
-    agent: str | None = None
+    agent: str = ""  # in talk
     declined: list[str] = field(default_factory=list)
 
     def place(self) -> tuple[int, float, int]:
@@ -76,7 +76,8 @@ class Audit:
         self.n_lines = 0
         self._line = start
         self._is_lost = False
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, Call] = {}  # that wait or are offered
+        self._talks: dict[str, Call] = {}
         self._n_calls = 0
         self._offers: dict[int, tuple[Call, str]] = {}
         self._last_offer = 0
@@ -89,6 +90,9 @@ class Audit:
         self._queues: Row = staff["queues"]
         self._agents: Row = staff["agents"]
         self._state = dict.fromkeys(self._agents, "LOGGED_OUT")
+        self._ready: set[str] = set()
+        self._held: Counter[str] = Counter()  # agent -> offers and talks
+        self._touched: set[str] = set()  # agents of this line
         self._serves = {(a["id"], s["queue"]): s for a in self._agents.values() for s in a["queues"]}
         self._serving: dict[str, list[str]] = {name: [] for name in self._queues}
         for agent, queue in self._serves:
@@ -126,16 +130,16 @@ class Audit:
                 self._enqueue(args, now)
             case "take":
                 call, agent = self._close_offer(args["offer"])
-                call.state, call.agent = "CONNECTED", agent
+                call.agent = agent
+                self._talks[call.name] = self._calls.pop(call.name)
+                self._hold(agent, 1)
                 self._counts[call.queue, "answered"] += 1
             case "decline" | "give_back":
                 self._remember_decline(*self._close_offer(args["offer"]))
             case "leave":
                 self._end(args["call"], args["outcome"])
             case "release":
-                if self._calls[args["call"]].state != "CONNECTED":
-                    self._wrong(f"call {args['call']} is released and was not in talk")
-                del self._calls[args["call"]]
+                self._hold(self._talks.pop(args["call"]).agent, -1)
             case "stop":
                 self._compare_counters(args)
         then: float | None = None
@@ -146,7 +150,7 @@ class Audit:
             self._follow(*output)
 
     def _enqueue(self, args: Row, now: float) -> None:
-        if args["call"] in self._calls:
+        if args["call"] in self._calls or args["call"] in self._talks:
             self._wrong(f"call {args['call']} is in a queue already")
         self._n_calls += 1
         self._counts[args["queue"], "offered"] += 1
@@ -194,24 +198,32 @@ class Audit:
                 self._wrong(f"agent {agent} is {self._state[agent]} and is reserved")
             self._taken_for = agent
         self._state[agent] = state
+        self._touched.add(agent)
+        if state == "READY":
+            self._ready.add(agent)
+        else:
+            self._ready.discard(agent)
 
     def _relax(self, call: Call, step: int, at: float) -> None:
         if step != call.step + 1 or call.enqueued + call.steps[step][0] > at:
             self._wrong(f"call {call.name} goes from step {call.step} to {step} before its time")
         call.step = step
 
+    def _hold(self, agent: str, change: int) -> None:
+        self._held[agent] += change
+        self._touched.add(agent)
+
     def _close_offer(self, offer: int) -> tuple[Call, str]:
-        return self._offers.pop(offer)
+        call, agent = self._offers.pop(offer)
+        self._hold(agent, -1)
+        return call, agent
 
     def _remember_decline(self, call: Call, agent: str) -> None:
         if agent not in call.declined:
             call.declined = [*call.declined, agent][-N_REMEMBERED:]
 
     def _end(self, name: str, outcome: str) -> None:
-        call = self._calls.pop(name)
-        if call.state == "CONNECTED":
-            self._wrong(f"call {name} is {outcome} and was in talk")
-        self._counts[call.queue, outcome] += 1
+        self._counts[self._calls.pop(name).queue, outcome] += 1
 
     # ---- who may take what
 
@@ -235,7 +247,7 @@ class Audit:
         return _meets(skills, self._queues[call.queue]["needs"]) and _meets(skills, call.steps[step][1])
 
     def _free(self, queue: str) -> Iterator[str]:
-        return (agent for agent in self._serving[queue] if self._state[agent] == "READY")
+        return (agent for agent in self._ready if (agent, queue) in self._serves)
 
     def _turn(self, agent: str, call: Call) -> tuple[int, int]:
         """Who of several is asked first: who fits an earlier step, then the lower rank."""
@@ -254,7 +266,8 @@ class Audit:
         self._last_offer = max(offer, self._last_offer)
         if call.state != "WAITING":
             self._wrong(f"call {call.name} is {call.state} and is offered")
-        if any(other == agent for _, other in self._offers.values()):
+        self._hold(agent, 1)
+        if self._held[agent] > 1:
             self._wrong(f"agent {agent} has two offers")
         if not self._may_take(agent, call, now):
             self._wrong(f"agent {agent} may not take call {call.name}")
@@ -284,15 +297,15 @@ class Audit:
             self._wrong(f"call {call.name} is refused as nobody was logged in, and somebody was")
 
     def _check_floor(self, now: float) -> None:
-        """After a line, everybody is looked at."""
+        """After a line: every agent it touched, every call that waits."""
         if self._taken_for:
             self._wrong(f"agent {self._taken_for} is reserved without an offer")
             self._taken_for = None
-        busy = Counter(agent for _, agent in self._offers.values())
-        busy.update(call.agent for call in self._calls.values() if call.agent)
-        for agent, state in self._state.items():
-            if (state in ("RESERVED", "TALKING")) != (busy[agent] == 1) or busy[agent] > 1:
-                self._wrong(f"agent {agent} is {state} with {busy[agent]} offers and talks")
+        for agent in self._touched:
+            state, n_held = self._state[agent], self._held[agent]
+            if (state in ("RESERVED", "TALKING")) != (n_held == 1) or n_held > 1:
+                self._wrong(f"agent {agent} is {state} with {n_held} offers and talks")
+        self._touched.clear()
         for call in self._calls.values():
             if call.state == "WAITING":
                 self._check_waiting(call, now)
@@ -308,7 +321,7 @@ class Audit:
 
     def _compare_counters(self, counters: Row) -> None:
         for name, row in zip(self._queues, counters["queues"], strict=True):
-            here = sum(call.queue == name and call.state != "CONNECTED" for call in self._calls.values())
+            here = sum(call.queue == name for call in self._calls.values())
             mine = {what: self._counts[name, what] for what in ("offered", *ENDINGS)} | {"waiting": here}
             theirs = {what: row[what] for what in mine}
             if mine != theirs:
