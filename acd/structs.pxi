@@ -93,22 +93,33 @@ cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
     int32_t declined[MAX_DECLINED]
     int32_t spare[2]  # to 192 bytes
 
-cdef struct Agent:
+cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
+    uint64_t mask[4]
     uint64_t handle
+    int32_t serving  # first of its queues
+    int32_t ring_call
+    int32_t call
+    int32_t preferring  # first of the calls that prefer it
+    int8_t told
+    int8_t free  # stands in the trees of its queues
+    int8_t freed  # among the agents to be matched
+    int8_t intent
+    int8_t next  # after the call; -1: nothing
+    int8_t in_wrap
+    int8_t paused
+    int8_t phone
     uint64_t offer
     uint64_t idle_seq  # place in the order of becoming idle
-    uint64_t mask[4]
     double since  # of the state told last
     double ring_until
     double wrap_until
     double pause_until
     double own_wrap  # < 0: the queue's
-    int32_t serving  # first of its queues
-    int32_t ring_call
+    us_t busy_us  # ring + talk + wrap-up since login
+    us_t logged_at_us
+    us_t state_us[6]
     int32_t ring_next
     int32_t ring_prev
-    int32_t call
-    int32_t preferring  # first of the calls that prefer it
     int32_t reason  # of NOT_READY by intent
     int32_t next_reason
     int32_t pause_reason
@@ -118,21 +129,11 @@ cdef struct Agent:
     int32_t total_level
     int32_t wrap_queue  # of the call it wraps up
     int8_t row[4]
-    int8_t intent
-    int8_t next  # after the call; -1: nothing
-    int8_t told
-    int8_t in_wrap
-    int8_t paused
-    int8_t phone
-    int8_t free  # stands in the trees of its queues
-    int8_t freed  # among the agents to be matched
-    us_t logged_at_us
-    us_t busy_us  # ring + talk + wrap-up since login
-    us_t state_us[6]
     int64_t n_offers
     int64_t n_answered
     int64_t n_failed[4]
     int64_t n_cancelled
+    int64_t spare[3]  # to 320 bytes
 
 cdef struct Serving:  # an agent's place in a queue; its Node is the place among the queue's free agents
     double from_s

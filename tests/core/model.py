@@ -271,6 +271,7 @@ class Model:
         """Best sum of levels over the needed skills of a way in which the agent fits both the call's and the queue's
         needs."""
         _, own, theirs, _ = self.steps(call)[call.step]
+        theirs = () if theirs == own else theirs  # the same needs twice are those needs
         if not own and not theirs:
             return sum(agent.skills.values())
         ways = []
