@@ -69,6 +69,8 @@ def replay(folder: Path, traces: tuple[Path, ...], changed: Path | None, what_if
         _replay(files, as_json)
     except LinesMissing as error:
         fail(str(error))
+    except BrokenPipeError:  # of what is printed, not of what is read
+        raise
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}")
     except (KeyError, TypeError, ValueError) as error:

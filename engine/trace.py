@@ -23,6 +23,8 @@ FLUSH_S = 0.5
 
 Row = dict[str, Any]
 
+_as_json = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode  # made once: it costs as much as a line
+
 _CallLine = tuple[float, datetime, str, Event, str, str, list[Command], str | None]
 _AcdLine = tuple[float, datetime, int, str, dict[str, Any], Sequence[Any]]
 
@@ -89,7 +91,7 @@ class Trace:
     def _write(self, line: _CallLine | _AcdLine) -> None:
         row = _acd_row(line) if len(line) == 6 else _call_row(line)
         try:
-            self._open(line[1]).write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._open(line[1]).write(_as_json(row) + "\n")
         except OSError:
             self.n_dropped += 1
 

@@ -107,6 +107,15 @@ def test_a_trace_that_begins_in_the_middle_says_what_to_do(folder: Path) -> None
     assert result.exit_code == 1 and "the file of the day before" in result.stderr
 
 
+def test_a_run_over_midnight_is_one(folder: Path) -> None:
+    (file,) = (folder / "trace").glob("*.jsonl")
+    text = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(text[:7]))
+    file.with_name("2026-11-22.jsonl").write_text("".join(text[7:]))
+    result = agner("replay", "trace")
+    assert result.exit_code == 0 and result.stdout.count("counters identical") == 1, result.output
+
+
 def test_a_trace_of_another_version_is_refused_by_name(folder: Path) -> None:
     rows = lines(folder / "trace")
     rows[0]["args"] |= {"version": "9.9", "staff": {"shifts": []}}

@@ -1,12 +1,15 @@
 """A traced day played again is the same day; and a day that was tampered with is not."""
 
 import copy
+import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from engine.replay import replay
+from engine import acd
+from engine.replay import _ASK, replay
 from tests.replay.days import conductors_day, random_day
 
 
@@ -19,6 +22,12 @@ def test_any_day_comes_out_the_same(make, tmp_path: Path) -> None:
         assert run.counters_agree is True, seed
         n_offers += run.n_offers
     assert n_offers > 100
+
+
+def test_every_verb_that_is_told_can_be_asked_again() -> None:
+    told = set(re.findall(r'_tell\(now, "(\w+)"', inspect.getsource(acd.Acd)))
+    assert len(told) > 10
+    assert told == set(_ASK)
 
 
 def a_day(folder: Path, kind: str) -> tuple[list[dict], int]:
