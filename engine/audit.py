@@ -7,7 +7,7 @@ Checked are, of 100 % of the lines:
   right            the agent was free, serves the queue from that wait on, has the skills, has not declined this call
                    while somebody else was untried; nobody free of an earlier step or a lower rank was passed over
   work conserving  after a line nobody is free who may take a waiting call
-  one each         an agent has one offer or one talk, a call one offer or one agent; old offers are not used again
+  one each         an agent has one offer or one talk, a call one offer or one agent; offers end with their call
   time             no call waits beyond its longest wait or the time of its next relaxation
   counts           every call ends once; offered = answered + abandoned + ... + waiting, by the daemon's counters too
 
@@ -223,7 +223,9 @@ class Audit:
             call.declined = [*call.declined, agent][-N_REMEMBERED:]
 
     def _end(self, name: str, outcome: str) -> None:
-        self._counts[self._calls.pop(name).queue, outcome] += 1
+        call = self._calls.pop(name)
+        self._counts[call.queue, outcome] += 1
+        self._touched.update(agent for other, agent in self._offers.values() if other is call)
 
     # ---- who may take what
 
@@ -305,6 +307,9 @@ class Audit:
             state, n_held = self._state[agent], self._held[agent]
             if (state in ("RESERVED", "TALKING")) != (n_held == 1) or n_held > 1:
                 self._wrong(f"agent {agent} is {state} with {n_held} offers and talks")
+            for call, other in self._offers.values():
+                if other == agent and call.name not in self._calls:
+                    self._wrong(f"agent {agent} is rung for call {call.name}, which has gone")
         self._touched.clear()
         for call in self._calls.values():
             if call.state == "WAITING":

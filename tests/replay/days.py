@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from acd_core import IllegalMove
+import acd_core
 from engine.acd import Acd
 from engine.callflow import events as ev
 from engine.callflow import plan
@@ -55,7 +55,7 @@ def conductors_day(seed: int, folder: Path) -> list[dict[str, Any]]:
 class RandomDay:
     """Anybody may do anything at any moment; moments often fall together."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, n_calls: int = 64) -> None:
         self.random = random.Random(seed)
         self.now = 100.0
         self.offers: dict[int, str] = {}
@@ -65,7 +65,7 @@ class RandomDay:
         self.steps = [self._step(line) for line in range(1, 6)]
         book = plan.PlanBook(tuple(self.steps), {}, {})
         with traced(folder) as (_, tell):
-            self.acd = Acd(self._staff(), book, 64, self.now, tell, seed)
+            self.acd = Acd(self._staff(), book, n_calls, self.now, tell, seed)
             self.acd.begin_day(self.now)
             self._play()
 
@@ -120,7 +120,7 @@ class RandomDay:
             self.now += self.random.choice((0.0, 0.0, 0.25, 0.5, 1.0, 2.5))
             self.acd.advance(self.now)
             self._follow()
-            with suppress(IllegalMove):  # logged out; the operator is told
+            with suppress(acd_core.IllegalMove):  # logged out; the operator is told
                 self._do_something()
             self._follow()
         while self.talking:

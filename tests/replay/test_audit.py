@@ -1,13 +1,17 @@
 """The auditor finds nothing wrong with what the core does, and everything that is wrong with a tampered trace."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from engine import acd
 from engine.audit import audit, runs
-from tests.replay.days import EPOCH, conductors_day, random_day, traced
+from tests.replay import days
+from tests.replay.days import EPOCH, RandomDay, conductors_day, random_day, traced
 
 Row = dict[str, Any]
 
@@ -165,6 +169,13 @@ BAD = {
             (2.0, "leave", {"call": "c1", "outcome": "abandoned"}, [("OFFER_CANCELLED", "c1", "amy", 1, 1)]),
         ),
     ),
+    "a phone that rings for a caller who has gone": (
+        "amy is rung for call c1, which has gone",
+        (
+            ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")),
+            (2.0, "leave", {"call": "c1", "outcome": "abandoned"}, []),
+        ),
+    ),
     "a lost line": ("lines 3 to 3 are missing", None),
 }  # fmt: skip
 
@@ -195,6 +206,25 @@ def test_control_swapped_offers_of_real_days_are_found(tmp_path: Path) -> None:
             n_tampered += 1
             n_found += any(run.problems for run in runs(json.loads(json.dumps(rows))))
     assert n_found == n_tampered > 20
+
+
+@pytest.mark.parametrize(
+    "law", ["reservation", "order", "kept place", "conservation", "work conservation", "decline memory"]
+)
+def test_control_a_core_without_the_law_is_found(
+    law: str, checked: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traces of the real core with one law left out; what the broken core raises by itself does not count."""
+    for user in (acd, days):
+        monkeypatch.setattr(user, "acd_core", checked)
+    checked.break_law(law)
+    try:
+        for seed in range(40):
+            with suppress(Exception):
+                RandomDay(seed, tmp_path / str(seed), n_calls=2000)  # so large that the core does not check itself
+    finally:
+        checked.break_law(None)
+    assert sum(bool(audit(folder)) for folder in tmp_path.iterdir()) > 4
 
 
 def test_control_counters_that_disagree_are_found(tmp_path: Path) -> None:
