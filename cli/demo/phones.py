@@ -21,6 +21,7 @@ import soundfile
 import soxr
 
 READY_WITHIN_S = 10.0
+STOP_WITHIN_S = 1.0  # for a last BYE; nobody may be there to answer it
 SOURCE_RATE = 8000  # Hz
 SOURCE_S = 120.0  # baresip stops sending at the end of its file
 MODULES = Path("/usr/lib/baresip/modules")
@@ -42,7 +43,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(3)
+            process.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -66,6 +67,7 @@ class Baresip:
         codecs: str = "PCMA",
         transport: str = "udp",
         address: str = "127.0.0.1",
+        rtp_ports: str = "10000-20000",
         on_event: Callable[["Baresip", dict[str, Any]], None] | None = None,
     ) -> None:
         self.user, self.port = user, port
@@ -84,6 +86,7 @@ class Baresip:
                 [
                     "poll_method epoll",
                     f"sip_listen {address}:{port}",
+                    f"rtp_ports {rtp_ports}",
                     f"audio_source aufile,{self.folder / 'source.wav'}",
                     f"ausrc_srate {SOURCE_RATE}",
                     "audio_player aubridge,nobody",

@@ -13,7 +13,8 @@ from tests.sip.peers import got, invite, pause, reply, request, scenario, sdp
 from tests.sip.peers import in_dialog_ok as ok
 
 CALLER_PORTS = itertools.count(15300, 2)
-MEDIA_PORTS = itertools.count(32000, 8)
+MEDIA_PORTS = itertools.count(32000, 8)  # of SIPp
+BARESIP_RTP = "33000-33999"
 AGENT_PORTS = {"1001": 15101, "1002": 15102, "1003": 15103, "1004": 15104}  # as in config/staff.yaml
 
 
@@ -42,7 +43,7 @@ class Floor:
         return phone
 
     def phone(self, user: str, port: int, says: int = ear.AGENT, **how: Any) -> Baresip:
-        return self._phones.enter_context(Baresip(self._folder, user, port, says=says, **how))
+        return self._phones.enter_context(Baresip(self._folder, user, port, says=says, rtp_ports=BARESIP_RTP, **how))
 
     def talk_for(self, seconds: float, state: str = "TALKING") -> None:
         """Until one call has been in talk for so long."""

@@ -1,5 +1,6 @@
 """Callers who go, in every state of a call, and messages that are lost on the way: one CDR each, and nothing stays."""
 
+import signal
 import socket
 import time
 
@@ -54,7 +55,7 @@ def test_while_talking(floor):
 
 
 def test_cancel_right_behind_the_invite(floor):
-    """Both arrive in one go: the call ends with 487 before it is answered."""
+    """Both are there when the daemon, stopped meanwhile, looks again: the call ends with 487 before it is answered."""
     head = "Via: SIP/2.0/UDP {at};branch=z9hG4bK6205\r\nFrom: <sip:6205@{at}>;tag=1\r\nTo: <sip:100@{to}>\r\n"
     head += "Call-ID: 6205\r\nCSeq: 1 {method}\r\nContact: <sip:6205@{at}>\r\nMax-Forwards: 70\r\n{rest}"
     body = f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\nm=audio 32700 RTP/AVP 8\r\n"
@@ -63,9 +64,11 @@ def test_cancel_right_behind_the_invite(floor):
         line.settimeout(5)
         at, to = f"{HOST}:{line.getsockname()[1]}", f"{HOST}:{floor.daemon.port}"
         content = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        floor.daemon.signal(signal.SIGSTOP)
         for method, rest in (("INVITE", content), ("CANCEL", "Content-Length: 0\r\n\r\n")):
             text = f"{method} sip:100@{to} SIP/2.0\r\n" + head.format(at=at, to=to, method=method, rest=rest)
             line.sendto(text.encode(), (HOST, floor.daemon.port))
+        floor.daemon.signal(signal.SIGCONT)
         while b"SIP/2.0 487" not in (answer := line.recv(4096)):
             assert not (answer.startswith(b"SIP/2.0 200") and b"INVITE" in answer), "answered after all"
         tag = next(row for row in answer.decode().split("\r\n") if row.startswith("To:"))
