@@ -59,7 +59,7 @@ def on_pjsip(module: str, *c_files: str) -> list[Extension]:
 
 
 parts = [
-    part("acd_core", compile_args=["-O3"]),
+    part("acd_core", compile_args=["-O3"], define_macros=[("ACD_CHECKS", "1")] if os.environ.get("ACD_CHECKS") else []),
     part("benchmarks.generator.source", "rtp_*.c", "stamp.c", compile_args=["-O2"]),
     *on_pjsip("engine.media.ports", "*_port.c"),
 ]

@@ -16,6 +16,8 @@
 
 /* Sockets: two per leg (RTP, RTCP) and one per SIP connection. epoll, because select() ends at descriptor 1024. */
 #define PJ_IOQUEUE_MAX_HANDLES          16384   /* default 64 */
+/* One thread polls each ioqueue, so nobody needs EPOLLEXCLUSIVE, which costs two epoll_ctl() calls a packet. */
+#define PJ_IOQUEUE_DEFAULT_EPOLL_FLAGS  0       /* default PJ_IOQUEUE_EPOLL_AUTO */
 #define PJSIP_UDP_SO_RCVBUF_SIZE        (4*1024*1024)   /* default: the kernel's; a burst of INVITEs waits in here. */
 #define PJSIP_UDP_SO_SNDBUF_SIZE        (4*1024*1024)   /* PJSIP settles for what net.core.rmem_max allows */
 #define PJMEDIA_TRANSPORT_SO_RCVBUF_SIZE (64*1024)      /* default: the kernel's; 64 kB hold > 1 s of G.711 at 20 ms */

@@ -29,6 +29,9 @@ class Sip:
     ringing_within_s: float = 4.0  # a called phone that sent nothing by then is unreachable
 
 
+SPARE_LEGS = 64  # calls being refused, and legs that end: PJSIP keeps both until the far side has agreed, or for 32 s
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     max_calls: int = 1000  # calls from trunks at once; one more gets 503
@@ -37,6 +40,11 @@ class Limits:
     drain_s: float = 30.0  # how long SIGTERM lets talks finish
     # a leg that has not ended by then is dropped (longer than Timer B and F, RFC 3261 section 17)
     ending_s: float = 35.0
+
+    @property
+    def n_legs(self) -> int:
+        """Legs at once: a caller's and a called one for each call, and the spare. Each has two RTP ports."""
+        return 2 * self.max_calls + SPARE_LEGS
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from engine.config.scalars import Network
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
 
 CODECS = ("PCMA", "PCMU", "G722", "opus")
-PORTS_PER_CALL = 4  # two legs, RTP and RTCP each
+PORTS_PER_LEG = 2  # RTP and RTCP
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 _RATES = ("8000", "16000", "24000", "32000", "44100", "48000")
 
@@ -144,11 +144,11 @@ def _check_overlap(value: Value, network: Network, trunks: Iterable[Trunk]) -> N
 
 
 def _check_ports(top: Section, sip: Sip, limits: Limits) -> None:
-    n_ports, needed = sip.rtp_to - sip.rtp_from + 1, limits.max_calls * PORTS_PER_CALL
+    n_ports, needed = sip.rtp_to - sip.rtp_from + 1, limits.n_legs * PORTS_PER_LEG
     if n_ports < needed:
         culprit = top.get("limits") or top.get("sip") or top.value
         culprit.complain(
-            f"max calls {limits.max_calls} needs {needed} RTP ports, {PORTS_PER_CALL} a call; "
+            f"max calls {limits.max_calls} needs {needed} RTP ports, {PORTS_PER_LEG} a leg; "
             f"rtp ports {sip.rtp_from}-{sip.rtp_to} gives {n_ports}"
         )
 

@@ -141,7 +141,13 @@ class RecordingFile:
         if self._file is not None:
             file, self._file = self._file, None
             with contextlib.suppress(OSError, soundfile.SoundFileError):
-                file.close()
+                _close(file)
+
+
+def _close(file: soundfile.SoundFile) -> None:
+    """soundfile's own close() begins with an fsync, and all other recordings would wait for the disk."""
+    soundfile._snd.sf_close(file._file)
+    file._file = None
 
 
 def stamp_flac(path: Path, n_frames: int) -> None:

@@ -15,17 +15,11 @@ from engine.callflow import settings
 from engine.callflow.errors import SipError
 from engine.sip import translate
 
-SPARE_LEGS = 64  # calls being refused, and legs that end: PJSIP keeps a slot until the far side has agreed, or for 32 s
 RESOLV_CONF = Path("/etc/resolv.conf")
 LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
 
 # The C library under the binding, for what pjsua2 leaves out: dlsym looks through everything _pjsua2 is linked with.
 C = ctypes.CDLL(pj._pjsua2.__file__)
-
-
-def n_legs_wanted(limits: settings.Limits) -> int:
-    """Slots for the configured calls: a caller's leg and a called one each."""
-    return 2 * limits.max_calls + SPARE_LEGS
 
 
 def compiled_limits() -> dict[str, int]:
@@ -39,7 +33,7 @@ def compiled_limits() -> dict[str, int]:
 
 def check_limits(sip: settings.Sip, limits: settings.Limits) -> list[str]:
     """What of the configuration PJSIP could not hold; it would clamp or fail in mid-call without a word."""
-    compiled, legs, problems = compiled_limits(), n_legs_wanted(limits), []
+    compiled, legs, problems = compiled_limits(), limits.n_legs, []
     for name, unit, wanted in (
         ("PJSUA_MAX_CALLS", "legs", legs),
         ("PJSUA_MAX_CONF_PORTS", "conference ports", n_ports_wanted(limits)),
@@ -51,11 +45,6 @@ def check_limits(sip: settings.Sip, limits: settings.Limits) -> list[str]:
                 f"limits.max_calls {limits.max_calls} needs {wanted} {unit}, but PJSIP was compiled for"
                 f" {compiled.get(name, 0)} ({name} in pjsip/config_site.h)"
             )
-    if (pairs := (sip.rtp_to - sip.rtp_from + 1) // 2) < legs:
-        problems.append(
-            f"sip.rtp {sip.rtp_from}-{sip.rtp_to} has ports for {pairs} legs, but limits.max_calls"
-            f" {limits.max_calls} needs {legs}: two ports each"
-        )
     if sip.rtp_from % 2:
         problems.append(f"sip.rtp {sip.rtp_from}-{sip.rtp_to} must begin with an even port (RFC 3550 section 11)")
     if sip.udp_port is None and sip.tcp_port is None:
@@ -65,14 +54,14 @@ def check_limits(sip: settings.Sip, limits: settings.Limits) -> list[str]:
 
 def n_ports_wanted(limits: settings.Limits) -> int:
     """Each leg's stream and as many more: music for a waiting caller, and ports that the bridge has yet to take out."""
-    return 2 * n_legs_wanted(limits)
+    return 2 * limits.n_legs
 
 
 def library_config(limits: settings.Limits, clock_rate: int) -> pj.EpConfig:
     config = pj.EpConfig()
     agent, media, log = config.uaConfig, config.medConfig, config.logConfig
     agent.threadCnt, agent.mainThreadOnly = 0, True  # all callbacks on the engine's thread
-    agent.maxCalls = n_legs_wanted(limits)
+    agent.maxCalls = limits.n_legs
     agent.userAgent = f"Agner/{_version()}"
     agent.natTypeInSdp = 0
     for server in name_servers():
@@ -81,6 +70,10 @@ def library_config(limits: settings.Limits, clock_rate: int) -> pj.EpConfig:
     media.maxMediaPorts = n_ports_wanted(limits)
     media.audioFramePtime = media.ptime = 20
     media.noVad = True  # a recording needs every frame
+    # Without a fixed start the jitter buffer runs empty, and later throws a frame away, in each stream whose packets
+    # land on the bridge's tick. Two frames of delay cover that; what a stall adds is kept, up to jbMax, not cut out.
+    media.jbInit, media.jbMinPre, media.jbMaxPre, media.jbMax = 40, 40, 120, 240
+    media.jbDiscardAlgo = pj.PJMEDIA_JB_DISCARD_NONE
     media.ecTailLen = 0
     media.sndAutoCloseTime = -1  # the bridge's clock never stops
     log.level, log.consoleLevel, log.msgLogging = LOG_LEVEL, 0, 0

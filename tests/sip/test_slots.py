@@ -7,7 +7,6 @@ import pytest
 
 from engine.callflow import events as e
 from engine.callflow import settings
-from engine.sip import library
 from engine.sip.endpoint import Endpoint
 from engine.sip.legs import Leg
 from tests.sip.peers import Ear, Sipp, got, invite, pause, request
@@ -17,7 +16,7 @@ N_SLOTS = 31  # SIPp holds 30 calls at a time
 
 def run_calls(ear: Ear, sipp: Callable[..., Sipp], monkeypatch: pytest.MonkeyPatch, n: int) -> int:
     """Calls through a table that is full nearly all the time; how many legs were lost."""
-    monkeypatch.setattr(library, "SPARE_LEGS", N_SLOTS)
+    monkeypatch.setattr(settings, "SPARE_LEGS", N_SLOTS)
     ear.start(settings.Limits(max_calls=0))
     ear.on_post = lambda call, event: ear.endpoint.answer(event.leg) if isinstance(event, e.CallArrived) else None
     steps = invite(), got(100, True), got(200), request("ACK"), pause(100), request("BYE", 2), got(200)
