@@ -33,9 +33,9 @@ ASSUMED = (
     "Each agent's phone rings, answers and refuses as it did, offer by offer; beyond those it answers after the mean.",
     "A phone that still rang when its caller left would have been answered after the mean, or a second later.",
     "Agents log in and out when they did; an agent who is new works all day.",
-    "A prompt that the day never played takes no time; a transfer that it never made succeeds.",
+    "Prompts that the day never played take 3 s; a transfer that it never made succeeds.",
 )
-TALK_S, RING_S = 180.0, 5.0  # where the day has none to take the mean of
+TALK_S, RING_S, PLAY_S = 180.0, 5.0, 3.0  # where the day has none to take the mean of
 CUT_SHORT_S = 1.0
 AFTER_S = 1e-6  # callers leave after what happened in the same moment on the day, whatever sums of floats come to
 
@@ -171,7 +171,8 @@ class Rerun:
                 if told:
                     self._later(told[1], lambda: self._walk_on(name, told[0]))
             case step:
-                _, seconds = live.person.steps.get(step.describe()) or ("done", self._durations.get(step.describe(), 0))
+                usual_s = self._durations.get(step.describe(), PLAY_S if isinstance(step, plan.Play) else 0.0)
+                _, seconds = live.person.steps.get(step.describe()) or ("done", usual_s)
                 self._later(seconds, lambda: self._walk_on(name, "done"))
 
     def _walk_on(self, name: str, result: str) -> None:

@@ -88,6 +88,14 @@ def test_a_shorter_longest_wait_lets_calls_time_out() -> None:
     assert counts["timed_out"] > 0 and counts["answered"] + counts["timed_out"] == 200
 
 
+def test_a_new_prompt_takes_time_so_that_no_caller_goes_round_for_ever() -> None:
+    day = simple_day(1, 1)
+    full = replace(SALES, ways={"full": 1})
+    again = plan.PlanBook((full, plan.Play(HERE, {"done": 0}, ("busy",), "en")), {"main": 0}, {"1": "main"})
+    counts = Rerun(day, staff(1, max_length=1), again).queues["sales"].counts
+    assert counts["answered"] == 200 and counts["offered"] == 200 + counts["overflowed"] > 200
+
+
 def test_numbers_and_agents_that_are_gone_are_told() -> None:
     day = simple_day(1, 3)
     found = compare([day], staff(2), replace(BOOK_OF_ONE, numbers={}))
