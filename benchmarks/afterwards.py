@@ -1,4 +1,7 @@
-"""What a run left on disk: is every record there and closed, every recording there and sound? Counterpart: load.py."""
+"""What a run left on disk: is every record there and closed, every recording there and sound, every assignment right?
+
+Counterpart: load.py.
+"""
 
 import sqlite3
 from contextlib import closing
@@ -6,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
+
+from engine.audit import audit
 
 READABLE = (".wav", ".flac")
 
@@ -27,6 +32,11 @@ def check_records(folder: Path, n_calls: int) -> dict[str, Any]:
         "recording_overruns": n_overruns,
         "recording_lost_s": round(lost_s, 3),
     }
+
+
+def check_assignments(folder: Path) -> list[str]:
+    """What the auditor finds in the daemon's trace: it knows the rules, not the core. Nothing: []."""
+    return audit(folder / "var" / "trace")
 
 
 def check_recordings(folder: Path, n_talks: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from benchmarks import figures, machine, report
-from benchmarks.afterwards import check_recordings, check_records
+from benchmarks.afterwards import check_assignments, check_recordings, check_records
 from benchmarks.daemon import CHECKOUT, Daemon, DaemonError, Layout
 from benchmarks.generator.source import BUCKET_S
 from benchmarks.scenario import Floor, Load, Seen, steady, surplus
@@ -108,6 +108,7 @@ async def run(layout: Layout, load: Load, daemon: Daemon | None) -> dict[str, An
         await daemon.stop()
         seen = [result[name] for name in ("steady", "surplus") if name in result]
         result["records"] = check_records(daemon.folder, sum(s["n_calls"] - s["n_refused"] for s in seen))
+        result["wrong_assignments"] = await asyncio.to_thread(check_assignments, daemon.folder)
         if layout.record != "none":
             result["recordings"] = await asyncio.to_thread(
                 check_recordings, daemon.folder, sum(s["n_talks"] for s in seen)

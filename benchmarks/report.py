@@ -54,6 +54,7 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
     for fault in ("missing", "unreadable", "not_stereo"):
         if recordings.get(fault):
             missed.append(f"recordings: {recordings[fault]} {fault.replace('_', ' ')}")
+    missed += [f"assignment: {problem}" for problem in result.get("wrong_assignments", [])]
     if not result["steady"]["n_talks"]:
         missed.append("no conversation came about")
     generator = result.get("generator", {})
@@ -94,6 +95,8 @@ def show(result: dict[str, Any]) -> None:
             f"{recordings['missing']} missing, {recordings['unreadable']} unreadable, "
             f"{result['records']['recording_overruns']} overruns",
         )
+    if (wrong := result.get("wrong_assignments")) is not None:
+        table.add_row("assignments", f"every one audited from the trace, {len(wrong)} wrong")
     generator = result["generator"]
     table.add_row(
         "generator",
