@@ -157,7 +157,8 @@ def test_a_clean_relay_shows_no_fault(heard: dict[str, StreamResult]) -> None:
         result = heard[name]
         assert result["n_stamped"] > 100 and result["n_received"] == result["n_stamped"]
         assert result["stamps"] == result["wire"] == {"lost": 0, "duplicate": 0, "out_of_order": 0}
-        faults = "n_before n_hole n_after n_silent n_other n_crossed n_moved n_lost_early".split()  # late: a matter of the machine
+        # Late is left out: that is a matter of the machine.
+        faults = "n_before n_hole n_after n_silent n_other n_crossed n_moved n_lost_early".split()
         assert {name: result[name] for name in faults if result[name]} == {}  # type: ignore[literal-required]
         assert result["n_ssrc"] == 1
     assert heard["clean"]["heard"] == 100 and heard["clean back"]["heard"] == 200
