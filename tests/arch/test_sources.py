@@ -28,11 +28,11 @@ def test_no_tracked_file_names_a_path_of_one_machine():
     assert found == []
 
 
-@pytest.mark.parametrize("line", [b'open("/work/main/x")', b"cd /root/x", b"log=/tmp/x.log", b"in /home/ann/agner"])
+@pytest.mark.parametrize("line", [b'open("/tmp/main/x")', b"cd /tmp/x", b"log=/tmp/x.log", b"in /home/ann/agner"])
 def test_such_a_path_is_seen(line):
     assert MACHINE_PATH.search(line)
 
 
-@pytest.mark.parametrize("line", [b"GET /api/work/1", b"etc/tmp/x", b"${XDG_CACHE_HOME}/tmp/x", b"https://a.b/work/x"])
+@pytest.mark.parametrize("line", [b"GET /api/tmp/1", b"etc/tmp/x", b"${XDG_CACHE_HOME}/tmp/x", b"https://a.b/tmp/x"])
 def test_a_part_of_another_path_is_not(line):
     assert not MACHINE_PATH.search(line)
