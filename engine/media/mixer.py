@@ -21,10 +21,10 @@ class Mixer:
         self._made: dict[tuple[Hashable, Hashable], tuple[int, int]] = {}  # (source, listener) -> their slots
 
     def place(self, party: Hashable, slot: int) -> None:
-        """The party's audio is in this slot from now on. Links it had in another are made again."""
-        if self._slots.get(party) != slot:
-            self._unlink(party)
-            self._slots[party] = slot
+        """The party's audio stands, or stands anew, in this slot. Its links are made again, even where the number is
+        the same: a rebuilt stream may get the slot of the old one, whose links went with it."""
+        self._unlink(party)
+        self._slots[party] = slot
         self._link(party)
 
     def remove(self, party: Hashable) -> None:

