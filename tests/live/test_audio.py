@@ -75,11 +75,12 @@ def test_hold_by_reinvite(floor, ani, by):
 
     assert left.tones() == {CALLER} and right.tones() == {AGENT}
     answered_s = (cdr["ended_at"] - cdr["answered_at"]).total_seconds()
-    assert left.seconds == right.seconds == pytest.approx(answered_s, abs=0.1)
+    # Each rebuilt stream may cost the file a frame or two either way on a busy machine; the channels stay together.
+    assert left.seconds == right.seconds == pytest.approx(answered_s, abs=0.3)
     gaps = {}
     for sound, tone in ((left, CALLER), (right, AGENT)):
         begin, end = sound.span(tone)
-        assert end > answered_s - 0.2, "heard again after the hold"
+        assert end > answered_s - 0.4, "heard again after the hold"
         has = sound.between(begin, end).has(tone)
         gaps[tone] = (len(has) - has.sum()) * HOP_S
     held, other = (CALLER, AGENT) if by == "caller" else (AGENT, CALLER)
