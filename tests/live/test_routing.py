@@ -71,7 +71,7 @@ def test_nobody_comes_in_time(floor):
     cdr = floor.daemon.cdr("6311")
     assert (cdr["disposition"], cdr["ended_by"]) == ("timed_out", "plan")
     (queue,) = [one for one in cdr["segments"] if one["kind"] == "queue"]
-    assert (queue["ended_at"] - queue["began_at"]).total_seconds() == pytest.approx(1.0, abs=0.3)
+    assert (queue["ended_at"] - queue["began_at"]).total_seconds() == pytest.approx(1.0, abs=0.1)
     sound = heard(calling)
     assert sound.tones() == {MUSIC, SORRY}
     assert sound.span(MUSIC)[1] < sound.span(SORRY)[0] + 0.05
