@@ -1,10 +1,13 @@
-"""What is kept of a call and of an agent's day: the CDR, its segments, the agent's spans. Counterpart:
-engine/records/models.py.
+"""What is kept: of a call and of an agent's day (the CDR, its segments, the agent's spans), of promises to callers
+(callbacks, messages), and about them (customers, blacklist, surveys). Counterpart: engine/records/models.py.
 
-All times are monotonic seconds of the engine's clock; the records room turns them into UTC when it writes.
+A float is a time in monotonic seconds of the engine's clock; the records room turns it into UTC when it writes. What
+is read back after a restart (callbacks, messages, blacklist) has aware UTC datetimes from the start, because
+monotonic seconds end with the machine's uptime. Callers' numbers are in the form of numbers.canonical().
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,104 @@ class AgentSpan:
     ended_at: float
     reason: str | None = None
     call: str | None = None
+
+
+# ---- promises to callers
+
+ACTIVE = ("open", "dialling")  # states of a callback that is still owed
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackEntry:
+    """A call that we owe a number. At most one per number is active, see taking_over()."""
+
+    id: str  # the call that asked for it, which makes a request one however often it is read
+    number: str
+    queue: str
+    reason: str  # timeout, asked, abandoned, after_hours, crash, voicemail
+    arrived_at: datetime  # of the original call: the callback's place in the queue
+    created_at: datetime
+    due_at: datetime  # no attempt before
+    updated_at: datetime  # of two versions of one entry, the later one stands
+    state: str = "open"  # open, dialling; over: done, cancelled, failed
+    n_attempts: int = 0
+    result: str | None = None  # answered, busy, no_answer, failed, served_meanwhile, cancelled_by NAME, merged
+    agent: str | None = None  # who talked, or was meant to
+    call: str | None = None  # the last attempt
+    dnis: str | None = None  # the number the customer had dialled
+    language: str | None = None
+    needs: str | None = None  # skills beyond those of the queue, as a plan writes them
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+    def taking_over(self, older: "CallbackEntry") -> "CallbackEntry":
+        """This newer request stands with the older one's arrival; the records room closes the older as `merged`."""
+        return replace(self, arrived_at=min(self.arrived_at, older.arrived_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A voicemail: one recording in one box."""
+
+    id: str  # of the call that left it
+    box: str  # "queue:NAME" or "agent:ID"
+    number: str  # who left it
+    call: str
+    at: datetime
+    seconds: float
+    path: str  # below the folder of messages
+    heard_at: datetime | None = None
+    heard_by: str | None = None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyAnswer:
+    """What a caller answered to one question after the talk."""
+
+    call: str
+    question: str
+    digit: str
+    label: str
+    at: float
+    queue: str | None = None
+    agent: str | None = None
+
+
+# ---- about callers
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """What routing knows of a number."""
+
+    number: str
+    name: str = ""
+    level: str = ""  # vip or any other the plans name; "" is ordinary
+    region: str = ""
+    last_order_agent: str | None = None
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlacklistEntry:
+    """A number, or a prefix with `*` at its end, that is not let in."""
+
+    pattern: str
+    reason: str
+    by: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    n_hits: int = 0
+    last_hit_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlacklistHit:
+    """A call that an entry turned away."""
+
+    call: str
+    pattern: str
+    at: float
