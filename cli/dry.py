@@ -16,8 +16,9 @@ import click
 
 from cli.main import fail, load_or_exit
 from engine.callflow.errors import PlanError
-from engine.callflow.plan import Caller, HangUp, Needs, Queue, Step, Stop, Transfer, needs_text
+from engine.callflow.plan import Caller, Situation, Step, Stop
 from engine.callflow.staff import Staff, able
+from engine.callflow.steps import HangUp, Needs, Queue, Transfer, needs_text
 from engine.config import Configuration
 
 RESULTS = tuple(result.replace("_", " ") for result in (*Queue.results, *Transfer.results))
@@ -82,7 +83,7 @@ def explain(folder: Path, ani: str, dnis: str, at: datetime | None, results: tup
     except PlanError as error:
         fail(f"{error}: the call gets {error.status}")
     walk = Walk(configuration, caller, when)
-    lines = walk.from_stop(book.enter(plan, caller, when), [result.replace(" ", "_") for result in results])
+    lines = walk.from_stop(book.enter(plan, Situation(caller, when)), [result.replace(" ", "_") for result in results])
     head = {"ani": ani, "dnis": dnis, "at": f"{when:%Y-%m-%d %H:%M}", "timezone": book.timezone, "plan": plan}
     if as_json:
         click.echo(json.dumps({**head, "steps": [asdict(line) for line in lines]}, indent=2, ensure_ascii=False))
@@ -141,7 +142,7 @@ class Walk:
         return []
 
     def _after(self, stop: Stop, result: str) -> Stop:
-        return self.configuration.book.after(stop.index, result, self.caller, self.at)
+        return self.configuration.book.after(stop.index, result, Situation(self.caller, self.at))
 
     def _notes(self, step: Step) -> Iterator[str]:
         if isinstance(step, Transfer):

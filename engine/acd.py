@@ -14,7 +14,7 @@ import acd_core
 from acd_core import AgentState, Cancelled, Failure, Out, Reason
 from acd_core import Policy as CorePolicy
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.events import Event, Refusal
 from engine.callflow.record import AgentSpan
 from engine.callflow.staff import Agent, Policy, Queue, Staff
@@ -80,12 +80,12 @@ class Acd:
         self._skills = {skill: number for number, skill in enumerate(staff.skills)}
         self.skill_names = dict(enumerate(staff.skills))
         self._reasons = [""]  # a person's reasons, by the number the core keeps
-        self._relaxations: dict[tuple[str, tuple[plan.Relax, ...]], int] = {}
+        self._relaxations: dict[tuple[str, tuple[steps.Relax, ...]], int] = {}
         self._calls: dict[str, int] = {}  # calls in queues or talk
         self._call_names: dict[int, str] = {}
         self._events: list[tuple[str, Event]] = []
         self._spans: list[AgentSpan] = []
-        may_leave = {step.queue for step in book.steps if isinstance(step, plan.Queue) and step.leave_without_agents}
+        may_leave = {step.queue for step in book.steps if isinstance(step, steps.Queue) and step.leave_without_agents}
         self.queues = {name: self._add_queue(queue, name in may_leave, now) for name, queue in staff.queues.items()}
         self.queue_names = {handle: name for name, handle in self.queues.items()}
         self.agents = {name: self._add_agent(agent, now) for name, agent in staff.agents.items()}
@@ -94,9 +94,9 @@ class Acd:
             handle: AgentSpan(name, AgentState.LOGGED_OUT.name, now, now) for handle, name in self.agent_names.items()
         }
         self._collect()
-        steps = [step for step in book.steps if isinstance(step, plan.Queue)]
+        queue_steps = [step for step in book.steps if isinstance(step, steps.Queue)]
         about = {"version": version("agner"), "digest": digest(staff, book), "seed": seed, "n_calls": n_calls}
-        tell(now, "start", {**about, "staff": encode(staff), "steps": [encode(step) for step in steps]}, [])
+        tell(now, "start", {**about, "staff": encode(staff), "steps": [encode(step) for step in queue_steps]}, [])
 
     # ---- staff
 
@@ -127,7 +127,7 @@ class Acd:
             self.core.serve(handle, self.queues[serves.queue], now, rank=serves.rank, from_s=serves.from_s)
         return handle
 
-    def _needs(self, needs: plan.Needs) -> int:
+    def _needs(self, needs: steps.Needs) -> int:
         return self.core.needs([{self._skills[skill]: level for skill, level in term} for term in needs])
 
     def begin_day(self, now: float) -> None:
@@ -181,7 +181,7 @@ class Acd:
 
     # ---- calls
 
-    def enqueue(self, call: str, step: plan.Queue, now: float) -> None:
+    def enqueue(self, call: str, step: steps.Queue, now: float) -> None:
         self.advance(now)
         handle = self.core.enqueue(
             self.queues[step.queue],
@@ -201,14 +201,14 @@ class Acd:
             self._call_names[handle] = call
             self._tell(now, "enqueue", arguments, self._collect())
 
-    def _relaxation(self, step: plan.Queue, now: float) -> int:
+    def _relaxation(self, step: steps.Queue, now: float) -> int:
         """The plan's steps over the queue's own needs; -1 where the plan relaxes nothing."""
         if not step.relax:
             return -1
         key = (step.queue, step.relax)
         if key not in self._relaxations:
             queue_needs = self.staff.queues[step.queue].needs
-            steps = [
+            relaxed = [
                 (
                     relax.after_s,
                     None if relax.needs is None else self._needs(_both(queue_needs, relax.needs)),
@@ -217,7 +217,7 @@ class Acd:
                 )
                 for relax in step.relax
             ]
-            self._relaxations[key] = self.core.add_relaxation(steps, now)
+            self._relaxations[key] = self.core.add_relaxation(relaxed, now)
         return self._relaxations[key]
 
     def leave(self, call: str, outcome: str, now: float) -> None:
@@ -381,14 +381,14 @@ def _ratio(part: float, whole: float) -> float | None:
     return round(float(part) / float(whole), 3) if whole else None
 
 
-def _both(left: plan.Needs, right: plan.Needs) -> plan.Needs:
+def _both(left: steps.Needs, right: steps.Needs) -> steps.Needs:
     """Needs that hold only where both hold: the AND of two ORs of terms."""
     if not left or not right:
         return left or right
     return tuple(_merge(a, b) for a, b in product(left, right))
 
 
-def _merge(a: Iterable[plan.Need], b: Iterable[plan.Need]) -> tuple[plan.Need, ...]:
+def _merge(a: Iterable[steps.Need], b: Iterable[steps.Need]) -> tuple[steps.Need, ...]:
     levels: dict[str, int] = {}
     for skill, level in (*a, *b):
         levels[skill] = max(level, levels.get(skill, 0))

@@ -8,8 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from engine.callflow.events import Event, LegEnded, LegMedia, LegPlayed, RecordingClosed, RecordingTrouble, Refusal
-from engine.callflow.plan import Caller, Queue
-from engine.callflow.record import AgentSpan, Cdr, Segment
+from engine.callflow.plan import Caller
+from engine.callflow.record import (
+    AgentSpan,
+    BlacklistHit,
+    CallbackEntry,
+    Cdr,
+    Message,
+    Segment,
+    SurveyAnswer,
+)
+from engine.callflow.steps import Queue
 
 Post = Callable[[str, Event | LegMedia | LegEnded], None]  # call id, what happened to it
 
@@ -55,6 +64,16 @@ class Records(Protocol):
     def write_segment(self, segment: Segment) -> None: ...
     def write_span(self, span: AgentSpan) -> None: ...
     def write_recording(self, call: str, closed: RecordingClosed) -> None: ...
+    def write_callback(self, entry: CallbackEntry) -> None:
+        """A new one, or a later version of one that is there. Survives a kill from the return on."""
+        ...
+
+    def write_message(self, message: Message) -> None:
+        """New, heard or deleted; survives a kill from the return on."""
+        ...
+
+    def write_survey(self, answer: SurveyAnswer) -> None: ...
+    def count_blacklist_hit(self, hit: BlacklistHit) -> None: ...
 
 
 class Acd(Protocol):

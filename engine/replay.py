@@ -12,8 +12,9 @@ from typing import Any
 
 from engine.acd import Acd, Followed, UnknownName, place_of
 from engine.callflow.events import Refusal
-from engine.callflow.plan import PlanBook, Queue
+from engine.callflow.plan import PlanBook
 from engine.callflow.staff import Staff
+from engine.callflow.steps import Queue
 from engine.encoding import decode
 
 Row = dict[str, Any]

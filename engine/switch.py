@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from engine import doors
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.call import Call, Rules
 from engine.callflow.commands import Command
 from engine.callflow.errors import BusyError, CallError, ImpossibleEvent, PlanError
@@ -38,10 +38,10 @@ CALLER = 0  # the caller's leg among a call's legs; called legs are listed by th
 News = Event | ev.LegMedia | ev.LegEnded
 
 _PLANNED: Mapping[type[plan.Step], Callable[..., Event]] = {
-    plan.Answer: ev.AnswerPlanned,
-    plan.Play: ev.PlayPlanned,
-    plan.Queue: ev.QueuePlanned,
-    plan.HangUp: ev.HangUpPlanned,
+    steps.Answer: ev.AnswerPlanned,
+    steps.Play: ev.PlayPlanned,
+    steps.Queue: ev.QueuePlanned,
+    steps.HangUp: ev.HangUpPlanned,
 }
 
 
@@ -263,11 +263,11 @@ class Switch:
         at = self._to_utc(self._now).astimezone(self._zone)
         if live.step is None:
             assert live.machine.plan
-            stop = self._book.enter(live.machine.plan, live.caller, at)
+            stop = self._book.enter(live.machine.plan, plan.Situation(live.caller, at))
         else:
-            stop = self._book.after(live.step, command.result, live.caller, at)
+            stop = self._book.after(live.step, command.result, plan.Situation(live.caller, at))
         live.step = stop.index
-        if isinstance(stop.step, plan.Transfer):
+        if isinstance(stop.step, steps.Transfer):
             event: Event = ev.TransferPlanned(stop.step, next(self._transfers))
         else:
             event = _PLANNED[type(stop.step)](stop.step)
@@ -279,7 +279,7 @@ class Switch:
     # ---- what the caller hears
 
     def _play(self, live: Live, command: do.PlayPrompts) -> None:
-        self._media.play(live.legs[CALLER], command.prompts, command.play, command.language)
+        self._media.play(live.legs[CALLER], [str(item) for item in command.items], command.play, command.language)
 
     def _stop_prompts(self, live: Live, command: do.StopPrompts) -> None:
         self._media.stop_play(live.legs[CALLER])

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from acd_core import AgentState, IllegalMove
 from engine.acd import Acd, UnknownName
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.errors import PlanError
 from engine.callflow.events import Refusal
 from engine.callflow.staff import Staff
@@ -148,7 +148,7 @@ class Rerun:
             self.n_turned_away += 1
             live.is_over = True
             return
-        self._walk(name, self.book.enter(entry, person.caller, self._local_time()))
+        self._walk(name, self.book.enter(entry, plan.Situation(person.caller, self._local_time())))
 
     def _leave(self, name: str) -> None:
         live = self._calls[name]
@@ -161,24 +161,24 @@ class Rerun:
         live = self._calls[name]
         live.step = stop.index
         match stop.step:
-            case plan.Queue():
+            case steps.Queue():
                 live.is_queued = True
                 self._acd.enqueue(name, stop.step, self._now)
-            case plan.HangUp():
+            case steps.HangUp():
                 live.is_over = True
-            case plan.Transfer():
+            case steps.Transfer():
                 told = live.person.steps.get(stop.step.describe())
                 if told:
                     self._later(told[1], lambda: self._walk_on(name, told[0]))
             case step:
-                usual_s = self._durations.get(step.describe(), PLAY_S if isinstance(step, plan.Play) else 0.0)
+                usual_s = self._durations.get(step.describe(), PLAY_S if isinstance(step, steps.Play) else 0.0)
                 _, seconds = live.person.steps.get(step.describe()) or ("done", usual_s)
                 self._later(seconds, lambda: self._walk_on(name, "done"))
 
     def _walk_on(self, name: str, result: str) -> None:
         live = self._calls[name]
         if not live.is_over:
-            self._walk(name, self.book.after(live.step, result, live.person.caller, self._local_time()))
+            self._walk(name, self.book.after(live.step, result, plan.Situation(live.person.caller, self._local_time())))
 
     def _local_time(self) -> Any:
         return (self.day.began_at + timedelta(seconds=self._now - self.day.began)).astimezone(self._zone)

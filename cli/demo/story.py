@@ -24,7 +24,8 @@ from cli.demo.phones import Baresip, Sipp
 from cli.demo.scenarios import CALLER_LEAVES, CALLER_STAYS, CALLER_UNKNOWN, PHONE_REJECTS
 from cli.top import board
 from engine.callflow.errors import PlanError
-from engine.callflow.plan import Caller, HangUp, PlanBook, Queue
+from engine.callflow.plan import Caller, PlanBook, Situation
+from engine.callflow.steps import HangUp, Queue
 from engine.config import Configuration
 from engine.control import ControlError, ask
 from engine.records.search import Archive, Found, Wanted
@@ -246,11 +247,11 @@ def _planned(book: PlanBook, part: Part, at: datetime) -> str:
     """What the plan and the caller's own doing make of the call."""
     caller = Caller(part.ani, part.dnis, "demo")
     try:
-        stop = book.enter(book.plan_for(part.dnis), caller, at)
+        stop = book.enter(book.plan_for(part.dnis), Situation(caller, at))
     except PlanError as error:
         return error.disposition
     while not isinstance(stop.step, Queue | HangUp):
-        stop = book.after(stop.index, "done", caller, at)
+        stop = book.after(stop.index, "done", Situation(caller, at))
     if isinstance(stop.step, HangUp):
         return "ended_by_plan"
     return "answered" if part.leaves_after_s is None else "abandoned"

@@ -22,8 +22,8 @@ from engine.callflow import events as ev
 from engine.callflow.commands import Command
 from engine.callflow.errors import ImpossibleEvent
 from engine.callflow.events import Event
-from engine.callflow.plan import CAUSES, Queue, Transfer
 from engine.callflow.record import Cdr, Segment
+from engine.callflow.steps import CAUSES, Item, Queue, Transfer
 from engine.callflow.table import OLD_OFFER, OLD_PLAY, TABLE, Impossible, Late, Move, State
 
 # Verdicts of a wait that ended unserved, by the plan's branch names.
@@ -105,7 +105,7 @@ class Call:
 
     def _timer(self, now: float) -> float | None:
         match self.state:
-            case State.QUEUED if self.queue and self.queue.announce:
+            case State.QUEUED if self.queue and self.queue.announces:
                 return max(self._announce_at, now)
             case State.DIALLING if self._transfer:
                 return self.since + self._transfer.ring_for_s
@@ -143,7 +143,7 @@ class Call:
         yield do.TakeStep("done")
 
     def play(self, event: ev.PlayPlanned, now: float) -> Iterator[Command]:
-        yield self._start_play(event.step.prompts, event.step.language)
+        yield self._start_play(event.step.items, event.step.language)
 
     def go_on_played(self, event: ev.PlayFinished, now: float) -> Iterator[Command]:
         self._play = 0
@@ -159,16 +159,17 @@ class Call:
         step = event.step
         self.queue, self.queued_at, self._verdict = step, now, None
         self._set(queue=step.queue)
-        if step.announce:
-            self._announce_at = now + step.announce.first_s
+        if step.announces:
+            self._announce_at = now + step.announces[0].first_s
         if step.music:
             yield do.StartMusic(step.music)
         yield do.Enqueue(step)
 
     def announce(self, event: ev.TimeUp, now: float) -> Iterator[Command]:
-        assert self.queue and self.queue.announce
-        self._announce_at = now + self.queue.announce.every_s
-        yield self._start_play(self.queue.announce.prompts, self.queue.language)
+        assert self.queue and self.queue.announces
+        announce = self.queue.announces[0]
+        self._announce_at = now + announce.every_s
+        yield self._start_play(announce.items, self.queue.language)
 
     def leave_unserved(self, event: ev.WaitEnded, now: float) -> Iterator[Command]:
         self._verdict = _UNSERVED[event.outcome]
@@ -289,10 +290,10 @@ class Call:
         self._set(recording=self._rules.recording)
         yield do.StartRecording()
 
-    def _start_play(self, prompts: tuple[str, ...], language: str) -> Command:
+    def _start_play(self, items: tuple[Item, ...], language: str) -> Command:
         self._n_plays += 1
         self._play = self._n_plays
-        return do.PlayPrompts(self._play, prompts, language)
+        return do.PlayPrompts(self._play, items, language)
 
     def _silence(self) -> Iterator[Command]:
         """Before the caller hears somebody else."""

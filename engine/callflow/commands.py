@@ -5,7 +5,7 @@ Rules for this file: frozen dataclasses of plain values. The call yields them; s
 
 from dataclasses import dataclass
 
-from engine.callflow import plan
+from engine.callflow import steps
 from engine.callflow.events import Refusal
 from engine.callflow.record import Cdr, Segment
 
@@ -21,6 +21,11 @@ class Command:
 @dataclass(frozen=True, slots=True)
 class AnswerCaller(Command):
     """Send 200. CallerAnswered follows when audio flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendProgress(Command):
+    """Send 183 with SDP. CallerHears follows when audio flows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +51,40 @@ class TakeStep(Command):
     result: str
 
 
+@dataclass(frozen=True, slots=True)
+class RunErrand(Command):
+    """Ask another room. ErrandDone(ticket) follows, perhaps after the deadline."""
+
+    ticket: int
+    step: steps.Errand
+
+
+@dataclass(frozen=True, slots=True)
+class Remember(Command):
+    """The call has learnt a value; later steps may use it as `$name`."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSurvey(Command):
+    """The caller's answer to a survey question: the digit."""
+
+    question: str
+    answer: str
+
+
 # ---- what the caller hears
 
 
 @dataclass(frozen=True, slots=True)
 class PlayPrompts(Command):
-    """Play prompts one after the other, over the music if there is any. PlayFinished(play) follows."""
+    """Play prompts and spoken values one after the other, over the music if there is any. PlayFinished(play) follows,
+    at once if a value is not known."""
 
     play: int
-    prompts: tuple[str, ...]
+    items: tuple[steps.Item, ...]
     language: str
 
 
@@ -78,19 +108,40 @@ class StartRecording(Command):
     """Record the caller's leg from here on."""
 
 
+@dataclass(frozen=True, slots=True)
+class StopRecording(Command):
+    """`discard`: the caller refused; what was recorded is deleted."""
+
+    discard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartMessage(Command):
+    """Record what the caller says, and only that, as a message for this box."""
+
+    box: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopMessage(Command):
+    """The message ends. It is kept if it is long enough and somebody spoke."""
+
+    keep: bool
+
+
 # ---- the queue and its agents
 
 
 @dataclass(frozen=True, slots=True)
 class Enqueue(Command):
-    step: plan.Queue
+    step: steps.Queue
 
 
 @dataclass(frozen=True, slots=True)
 class LeaveQueue(Command):
     """The call waits no more; every agent held for it is free again."""
 
-    outcome: str  # abandoned, withdrawn, failed
+    outcome: str  # abandoned, withdrawn, failed, called_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +182,22 @@ class RingAgent(Command):
 
     offer: int
     agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialCustomer(Command):
+    """Call the customer of a callback. CustomerAnswered or CustomerRefused follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greet(Command):
+    """The agent has picked up: whisper to the agent, and greet the caller meanwhile. Greeted follows, or GreetedAgent
+    in a callback whose customer is not called yet."""
+
+    offer: int
+    whisper: tuple[steps.Item, ...]
+    greeting: tuple[steps.Item, ...]
+    language: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ reach one party, its number is never used again.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.errors import CallError
 
 
@@ -59,10 +59,22 @@ class CallerAnswered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CallerHears(Event):
+    """Our 183 went out and audio flows to the caller, whose call is not answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallerDigit(Event):
     """The caller pressed a key: one of 0-9 * # A-D (RFC 4733)."""
 
     digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChosen(Event):
+    """The caller, waiting, pressed one of the exit keys of the queue step."""
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +90,99 @@ class CallerGone(Event):
 
 @dataclass(frozen=True, slots=True)
 class AnswerPlanned(Event):
-    step: plan.Answer
+    step: steps.Answer
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyMediaPlanned(Event):
+    step: steps.EarlyMedia
 
 
 @dataclass(frozen=True, slots=True)
 class PlayPlanned(Event):
-    step: plan.Play
+    step: steps.Play
+
+
+@dataclass(frozen=True, slots=True)
+class AskPlanned(Event):
+    step: steps.Ask | steps.Consent
+
+
+@dataclass(frozen=True, slots=True)
+class VoicemailPlanned(Event):
+    step: steps.Voicemail
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesPlanned(Event):
+    step: steps.Messages
+
+
+@dataclass(frozen=True, slots=True)
+class ErrandPlanned(Event):
+    """`ticket` numbers this attempt and is never used again."""
+
+    step: steps.Errand
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrandDone(Event):
+    """What was asked of another room came back, perhaps too late."""
+
+    ticket: int
+    result: str
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePlanned(Event):
-    step: plan.Queue
+    step: steps.Queue
 
 
 @dataclass(frozen=True, slots=True)
 class TransferPlanned(Event):
-    step: plan.Transfer
+    step: steps.Transfer
     offer: int
 
 
 @dataclass(frozen=True, slots=True)
 class HangUpPlanned(Event):
-    step: plan.HangUp
+    step: steps.HangUp
+
+
+# ---- callbacks: a call without a caller, until the customer is reached (from the conductor)
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackBegan(Event):
+    """A promised callback goes into its queue as a virtual caller, with its original arrival.
+
+    caller.ani is the customer's number.
+    """
+
+    caller: plan.Caller
+    step: steps.Queue
+    customer_first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackTurn(Event):
+    """Customer first: the ACD gives an agent, so the callback's turn has come. The agent is given back at once."""
+
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerAnswered(Event):
+    """The customer's leg was answered and audio flows. From here on it is the caller's leg."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRefused(Event):
+    """The customer's leg ended before it was answered."""
+
+    refusal: "Refusal"
+    status: int
 
 
 # ---- the queue (from the ACD)
@@ -133,7 +216,7 @@ class OffersFailed(Event):
 class WaitEnded(Event):
     """The ACD took the call out of its queue unserved."""
 
-    outcome: str  # timeout, full, no_agents: the names of the plan's branches
+    outcome: str  # timeout, full, no_agents, no_skill, too_long: the names of the plan's branches
 
 
 # ---- a called leg (from sip)
@@ -160,6 +243,21 @@ class CalledRefused(CalledEvent):
 @dataclass(frozen=True, slots=True)
 class CalledGone(CalledEvent):
     """The called leg ended after it was answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkEnded(CalledEvent):
+    """In place of CalledGone where the plan goes on after the talk: the agent hung up first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted(Event):
+    """The whisper to the agent and the greeting to the caller have both ended; at once if there was neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class GreetedAgent(Event):
+    """The same in a callback, agent first: the customer is not called yet."""
 
 
 # ---- media, people, and the conductor itself

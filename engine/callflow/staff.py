@@ -5,7 +5,7 @@ the core.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.callflow.plan import Announce, Needs
+from engine.callflow.steps import Announce, Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Queue:
     sl_percent: float = 80.0  # service level: so many percent of the calls offered ...
     sl_within_s: float = 20.0  # ... answered within so many seconds
     music: str = ""
-    announce: Announce | None = None
+    announces: tuple[Announce, ...] = ()
     on_no_answer: Policy = Policy("not_ready")
     on_rejected: Policy = Policy("ready")
     on_busy: Policy = Policy("pause", 10.0)

@@ -6,9 +6,11 @@ Counterparts: steps.py makes drafts, plans.py draws their ways, paths.py follows
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from engine.callflow.plan import HangUp, Hours, NumberList, Queue, Step
+from engine.callflow.conditions import Hours, NumberList
+from engine.callflow.plan import Step
 from engine.callflow.settings import SoundFiles
 from engine.callflow.staff import Staff
+from engine.callflow.steps import HangUp, Queue
 from engine.config.yaml_nodes import Value
 
 HOLE = "?"  # the plan that an unreadable step leads to; no plan can have this name

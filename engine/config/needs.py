@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable
 
-from engine.callflow.plan import Announce, Need, Needs
 from engine.callflow.settings import SoundFiles
+from engine.callflow.steps import Announce, Need, Needs
 from engine.config import scalars
 from engine.config.yaml_nodes import Value, guess
 

@@ -8,7 +8,8 @@ branch ends and every step is reached is seen when the ways are drawn, in plans.
 
 from collections.abc import Collection, Iterator, Mapping
 
-from engine.callflow.plan import Answer, HangUp, Play, Queue, Step, Transfer
+from engine.callflow.plan import Step
+from engine.callflow.steps import Answer, HangUp, Play, Queue, Transfer
 from engine.config.drafts import Draft
 from engine.config.yaml_nodes import Value
 

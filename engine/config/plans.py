@@ -13,7 +13,8 @@ from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
-from engine.callflow.plan import Hours, NumberList, Place, PlanBook
+from engine.callflow.conditions import Hours, NumberList
+from engine.callflow.plan import Place, PlanBook
 from engine.callflow.settings import SoundFiles
 from engine.callflow.staff import Staff
 from engine.config import paths, scalars

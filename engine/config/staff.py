@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.plan import Needs, needs_text
 from engine.callflow.settings import SoundFiles
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff, able, meets
+from engine.callflow.steps import Needs, needs_text
 from engine.config import scalars
 from engine.config.needs import known, read_announce, read_levels, read_music, read_needs
 from engine.config.yaml_nodes import Report, Section, Value, read_yaml
@@ -90,7 +90,7 @@ def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: SoundFiles
         if item := queue.get("music"):
             read["music"] = read_music(item, sounds)
         if item := queue.get("announce"):
-            read["announce"] = read_announce(item, sounds, ())
+            read["announces"] = (read_announce(item, sounds, ()),)
         _policies(queue, read)
     return Queue(scalars.name(key), **read)
 

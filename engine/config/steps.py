@@ -8,20 +8,9 @@ Counterpart: plan.py, the types.
 
 from collections.abc import Callable, Mapping
 
-from engine.callflow.plan import (
-    CAUSES,
-    Answer,
-    CallerListed,
-    HangUp,
-    Hours,
-    NumberList,
-    Play,
-    Queue,
-    Relax,
-    Step,
-    Transfer,
-    WithinHours,
-)
+from engine.callflow.conditions import CallerListed, Hours, NumberList, WithinHours
+from engine.callflow.plan import Step
+from engine.callflow.steps import CAUSES, Announce, Answer, HangUp, Item, Play, Queue, Relax, Transfer
 from engine.config import scalars
 from engine.config.drafts import HOLE, Draft, Names
 from engine.config.needs import known, read_announce, read_music, read_needs, read_prompts
@@ -121,15 +110,18 @@ def _queue(step: Section, names: Names, language: str) -> Draft:
     max_wait_s = scalars.duration(given["max wait"]) if given["max wait"] else None
     relax = _relax(given["relax"], names, queue, head_start_s, max_wait_s) if given["relax"] else ()
     music = read_music(given["music"], names.sounds) if given["music"] else ""
-    announce = read_announce(given["announce"], names.sounds, [spoken]) if given["announce"] else None
+    announces: tuple[Announce, ...] = ()
+    if given["announce"]:
+        announces = (read_announce(given["announce"], names.sounds, [spoken]),)
     branches = {result: _branch(step, "on " + result.replace("_", " "), names, language) for result in Queue.results}
     if staff is not None and configured is not None:
         if given["needs"]:
             check_held(given["needs"], staff, queue, needs)
         music = music or configured.music
-        if announce is None and configured.announce is not None:
-            announce = configured.announce
-            _check_spoken(name, announce.prompts, names, spoken)
+        if not announces and configured.announces:
+            announces = configured.announces
+            for announce in announces:
+                _check_spoken(name, announce.items, names, spoken)
         if branches["full"] is not None and configured.max_length is None:
             step.pairs["on full"][0].complain(f'no call comes here: queue "{queue}" has no max length')
     if branches["timeout"] is not None and max_wait_s is None:
@@ -157,7 +149,7 @@ def _queue(step: Section, names: Names, language: str) -> Draft:
             relax,
             leave_without_agents=queue in names.left,
             music=music,
-            announce=announce,
+            announces=announces,
             language=spoken,
         ),
         ways,
@@ -261,7 +253,7 @@ def _language(step: Section, names: Names, language: str) -> str:
     return language if value is None else value.text()
 
 
-def _check_spoken(place: Value, prompts: tuple[str, ...], names: Names, language: str) -> None:
-    for prompt in prompts:
-        if names.sounds and language not in names.sounds.prompts.get(prompt, {language}):
+def _check_spoken(place: Value, items: tuple[Item, ...], names: Names, language: str) -> None:
+    for prompt in items:
+        if isinstance(prompt, str) and names.sounds and language not in names.sounds.prompts.get(prompt, {language}):
             place.complain(f'prompt "{prompt}" of this queue\'s announcement has no words in language "{language}"')

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.callflow import plan
-from engine.callflow.plan import Answer, CallerListed, HangUp, Play, WithinHours
+from engine.callflow import steps
+from engine.callflow.conditions import CallerListed, WithinHours
 from engine.callflow.staff import Policy, Serves
+from engine.callflow.steps import Answer, HangUp, Play
 from engine.config import Configuration, load
 
 ROOT = Path(__file__).parents[2]
@@ -41,34 +42,34 @@ def test_steps_are_numbered_as_written_and_hold_their_places(shipped: Configurat
     lines = [step.place.line for step in shipped.book.steps]
     assert lines == sorted(lines)
     text = (ROOT / "config/plans/main.yaml").read_text(encoding="utf-8").splitlines()
-    words = {Answer: "answer", Play: "play", plan.Queue: "queue", HangUp: "hang up", plan.Transfer: "transfer"}
+    words = {Answer: "answer", Play: "play", steps.Queue: "queue", HangUp: "hang up", steps.Transfer: "transfer"}
     words |= {CallerListed: "when", WithinHours: "when"}
     for step in shipped.book.steps:
         assert text[step.place.line - 1][step.place.column - 1 :].startswith(words[type(step)])
 
 
 def test_a_missing_branch_follows_timeout_or_goes_on_behind_the_step(shipped: Configuration) -> None:
-    steps = shipped.book.steps
-    vip, plain = [step for step in steps if isinstance(step, plan.Queue) and step.queue == "sales"][:2]
+    table = shipped.book.steps
+    vip, plain = [step for step in table if isinstance(step, steps.Queue) and step.queue == "sales"][:2]
     assert vip.ways["full"] == vip.ways["timeout"] == shipped.book.entries["all-busy"]
     assert plain.ways["no_agents"] == shipped.book.entries["all-busy"]
-    assert steps[vip.ways["no_agents"]] is plain and vip.leave_without_agents and plain.leave_without_agents
+    assert table[vip.ways["no_agents"]] is plain and vip.leave_without_agents and plain.leave_without_agents
 
 
 def test_a_step_without_music_has_what_staff_yaml_says_of_its_queue(shipped: Configuration) -> None:
     for step in shipped.book.steps:
-        if isinstance(step, plan.Queue):
+        if isinstance(step, steps.Queue):
             queue = shipped.staff.queues[step.queue]
             assert step.music == queue.music == "hold"
-            assert step.announce == queue.announce or step.queue == "support", "the plan's own comes first"
-    assert any(isinstance(step, plan.Queue) and step.announce for step in shipped.book.steps)
+            assert step.announces == queue.announces or step.queue == "support", "the plan's own comes first"
+    assert any(isinstance(step, steps.Queue) and step.announces for step in shipped.book.steps)
 
 
 def test_every_prompt_of_the_manifest_is_used(shipped: Configuration) -> None:
-    used = {prompt for step in shipped.book.steps if isinstance(step, Play) for prompt in step.prompts}
-    announces = [step.announce for step in shipped.book.steps if isinstance(step, plan.Queue)]
-    announces += [queue.announce for queue in shipped.staff.queues.values()]
-    used |= {prompt for announce in announces if announce for prompt in announce.prompts}
+    used = {prompt for step in shipped.book.steps if isinstance(step, Play) for prompt in step.items}
+    queues = [*shipped.staff.queues.values(), *(step for step in shipped.book.steps if isinstance(step, steps.Queue))]
+    announces = [announce for queue in queues for announce in queue.announces]
+    used |= {prompt for announce in announces for prompt in announce.items}
     assert used == set(yaml.safe_load((ROOT / "prompts/manifest.yaml").read_text(encoding="utf-8"))["prompts"])
 
 

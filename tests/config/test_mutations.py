@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.callflow.plan import Caller, PlanBook, Stop
-from engine.callflow.plan import Queue as QueueStep
+from engine.callflow.plan import Caller, PlanBook, Situation, Stop
 from engine.callflow.staff import Staff
+from engine.callflow.steps import Queue as QueueStep
 from engine.config import Complaints, load
 
 SHIPPED = Path(__file__).parents[2] / "config"
@@ -104,12 +104,12 @@ def assert_every_call_ends(book: PlanBook, plan: str, staff: Staff) -> None:
     for caller in CALLERS:
         for at in TIMES:
             seen: set[int] = set()
-            todo = [book.enter(plan, caller, at)]
+            todo = [book.enter(plan, Situation(caller, at))]
             while todo:
                 stop = todo.pop()
                 if stop.index not in seen:
                     seen.add(stop.index)
-                    todo += [book.after(stop.index, result, caller, at) for result in results(stop, staff)]
+                    todo += [book.after(stop.index, result, Situation(caller, at)) for result in results(stop, staff)]
 
 
 def results(stop: Stop, staff: Staff) -> list[str]:

@@ -5,24 +5,24 @@ from typing import Any
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from tests.floor.playbook import Playbook, segment
 
 CALLER = plan.Caller(ani="13800138000", dnis="4008001234", trunk="carrier")
 HERE = plan.Place("plans/main.yaml", 1, 1)
 NOWHERE: dict[str, int] = {}
 
-ANSWER = plan.Answer(HERE, NOWHERE)
-GREETING = plan.Play(HERE, NOWHERE, prompts=("welcome",), language="zh")
-SUPPORT = plan.Queue(HERE, NOWHERE, queue="support", music="moh")
-PATIENT = plan.Queue(
-    HERE, NOWHERE, queue="support", music="moh", announce=plan.Announce(("please_wait",), first_s=15, every_s=30)
+ANSWER = steps.Answer(HERE, NOWHERE)
+GREETING = steps.Play(HERE, NOWHERE, items=("welcome",), language="zh")
+SUPPORT = steps.Queue(HERE, NOWHERE, queue="support", music="moh")
+PATIENT = steps.Queue(
+    HERE, NOWHERE, queue="support", music="moh", announces=(steps.Announce(("please_wait",), first_s=15, every_s=30),)
 )
-NIGHT_DESK = plan.Transfer(HERE, NOWHERE, uri="sip:night@192.0.2.7", ring_for_s=20, ringback="ringback")
+NIGHT_DESK = steps.Transfer(HERE, NOWHERE, uri="sip:night@192.0.2.7", ring_for_s=20, ringback="ringback")
 
 
 def hang_up(cause: str) -> ev.HangUpPlanned:
-    return ev.HangUpPlanned(plan.HangUp(HERE, NOWHERE, cause=cause))
+    return ev.HangUpPlanned(steps.HangUp(HERE, NOWHERE, cause=cause))
 
 
 # ---- chapters: each leaves the call in the state it is named after
@@ -40,11 +40,11 @@ def answered(play: Callable[..., Playbook], **options: Any) -> Playbook:
     )
 
 
-def queued(play: Callable[..., Playbook], step: plan.Queue = SUPPORT) -> Playbook:
+def queued(play: Callable[..., Playbook], step: steps.Queue = SUPPORT) -> Playbook:
     return answered(play) >> ev.QueuePlanned(step) << do.StartMusic("moh") << do.Enqueue(step)
 
 
-def offering(play: Callable[..., Playbook], step: plan.Queue = SUPPORT) -> Playbook:
+def offering(play: Callable[..., Playbook], step: steps.Queue = SUPPORT) -> Playbook:
     """Offer 1 rings agent 101."""
     return queued(play, step) >> ev.AgentReserved(1, "101") << do.RingAgent(1, "101") >> ev.CalledRinging(1)
 

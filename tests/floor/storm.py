@@ -25,7 +25,7 @@ from typing import Any
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.call import Call, Rules
 from engine.callflow.errors import BusyError, ImpossibleEvent, MediaError
 from engine.callflow.events import Refusal
@@ -42,14 +42,14 @@ RULES = [
 CALLER = plan.Caller(ani="13800138000", dnis="4008001234", trunk="carrier")
 HERE = plan.Place("storm.yaml", 1, 1)
 
-ANSWER = plan.Answer(HERE, {})
-PLAY = plan.Play(HERE, {}, ("welcome",), "zh")
-QUEUE = plan.Queue(
-    HERE, {}, queue="support", music="moh", max_wait_s=9, announce=plan.Announce(("wait",), 3, 4)
+ANSWER = steps.Answer(HERE, {})
+PLAY = steps.Play(HERE, {}, ("welcome",), "zh")
+QUEUE = steps.Queue(
+    HERE, {}, queue="support", music="moh", max_wait_s=9, announces=(steps.Announce(("wait",), 3, 4),)
 )
-QUIET_QUEUE = plan.Queue(HERE, {}, queue="support", max_wait_s=20)  # in silence
-TRANSFER = plan.Transfer(HERE, {}, "sip:night@192.0.2.7", ring_for_s=12, ringback="ringback")
-HANG_UPS = [plan.HangUp(HERE, {}, cause) for cause in ("normal", "busy")]
+QUIET_QUEUE = steps.Queue(HERE, {}, queue="support", max_wait_s=20)  # in silence
+TRANSFER = steps.Transfer(HERE, {}, "sip:night@192.0.2.7", ring_for_s=12, ringback="ringback")
+HANG_UPS = [steps.HangUp(HERE, {}, cause) for cause in ("normal", "busy")]
 REFUSALS = [(Refusal.BUSY, 486), (Refusal.REJECTED, 603), (Refusal.NO_ANSWER, 408), (Refusal.UNREACHABLE, 503)]
 
 
@@ -267,7 +267,7 @@ class Storm:
             self.step = TRANSFER
         else:
             self.step = QUEUE if chance < 0.80 else QUIET_QUEUE
-        if isinstance(self.step, plan.Transfer):
+        if isinstance(self.step, steps.Transfer):
             self.n_offers += 1
             self.tell(ev.TransferPlanned(self.step, self.n_offers))
         else:
@@ -427,10 +427,10 @@ def _ask(name: str, *, with_agent: bool = False, with_heard: bool = False) -> Ca
 
 
 _PLANNED: dict[type[plan.Step], Callable[[Any], ev.Event]] = {
-    plan.Answer: ev.AnswerPlanned,
-    plan.Play: ev.PlayPlanned,
-    plan.Queue: ev.QueuePlanned,
-    plan.HangUp: ev.HangUpPlanned,
+    steps.Answer: ev.AnswerPlanned,
+    steps.Play: ev.PlayPlanned,
+    steps.Queue: ev.QueuePlanned,
+    steps.HangUp: ev.HangUpPlanned,
 }
 
 _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {

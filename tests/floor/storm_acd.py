@@ -5,7 +5,7 @@ from random import Random
 from typing import Protocol
 
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import steps
 
 AGENTS = ("101", "102", "103")
 RING_S = 8.0
@@ -117,7 +117,7 @@ class Acd:
 
     # ---- what the call asks of it
 
-    def enqueue(self, step: plan.Queue) -> None:
+    def enqueue(self, step: steps.Queue) -> None:
         chance = self.storm.rng.random()
         self.is_waiting, self.is_wait_over = True, False
         self.n_waits += 1

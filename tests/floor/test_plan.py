@@ -6,24 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.callflow.conditions import CallerListed, Hours, NumberList, WithinHours
 from engine.callflow.errors import PlanError
-from engine.callflow.plan import (
-    Answer,
-    Caller,
-    CallerListed,
-    HangUp,
-    Hours,
-    NumberList,
-    Place,
-    PlanBook,
-    Queue,
-    Relax,
-    Visit,
-    WithinHours,
-    needs_text,
-)
+from engine.callflow.plan import Caller, Place, PlanBook, Situation, Visit
 from engine.callflow.staff import Agent, Serves, Staff, able, meets
 from engine.callflow.staff import Queue as StaffQueue
+from engine.callflow.steps import Answer, HangUp, Queue, Relax, needs_text
 
 HERE = Place("plans/x.yaml", 1, 1)
 OFFICE = Hours(
@@ -45,15 +33,15 @@ OPEN = datetime(2026, 11, 18, 10, 0)
 
 
 def test_a_walk_decides_conditions_and_stops_at_the_first_step_to_carry_out() -> None:
-    stop = BOOK.enter("sales", Caller("139", "4001", "t"), OPEN)
+    stop = BOOK.enter("sales", Situation(Caller("139", "4001", "t"), OPEN))
     assert isinstance(stop.step, Answer)
     assert stop.trail == (Visit(0, "no"), Visit(1, "yes"), Visit(2, None))
-    assert BOOK.after(2, "done", Caller("139", "4001", "t"), OPEN).trail == (Visit(3, None),)
+    assert BOOK.after(2, "done", Situation(Caller("139", "4001", "t"), OPEN)).trail == (Visit(3, None),)
 
 
 def test_a_condition_is_decided_when_the_walk_comes_by() -> None:
     """The queue's time-out leads back to the conditions; by then the office is closed."""
-    stop = BOOK.after(3, "timeout", Caller("139", "4001", "t"), OPEN.replace(hour=18))
+    stop = BOOK.after(3, "timeout", Situation(Caller("139", "4001", "t"), OPEN.replace(hour=18)))
     assert stop.trail == (Visit(0, "no"), Visit(1, "no"), Visit(4, None))
 
 

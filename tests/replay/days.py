@@ -12,7 +12,7 @@ from typing import Any
 import acd_core
 from engine.acd import Acd
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.events import Refusal
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff
 from engine.trace import Trace, read
@@ -69,7 +69,7 @@ class RandomDay:
             self.acd.begin_day(self.now)
             self._play()
 
-    def _needs(self) -> plan.Needs:
+    def _needs(self) -> steps.Needs:
         some = [
             ((self.random.choice(SKILLS), self.random.choice((1, 40, 80))),) for _ in range(self.random.randint(0, 2))
         ]
@@ -98,13 +98,13 @@ class RandomDay:
             agents[f"a{n}"] = Agent(f"a{n}", "", "", skills, serves, r.choice(("ready", "ready", "not_ready")))
         return Staff(SKILLS, queues, agents)
 
-    def _step(self, line: int) -> plan.Queue:
+    def _step(self, line: int) -> steps.Queue:
         r = self.random
         relax = [
-            plan.Relax(after, r.choice((None, (), self._needs())), r.choice((None, 6.0)))
+            steps.Relax(after, r.choice((None, (), self._needs())), r.choice((None, 6.0)))
             for after in sorted(r.sample((0.0, 2.0, 5.0), r.randint(0, 2)))
         ]
-        return plan.Queue(
+        return steps.Queue(
             plan.Place("plan.yaml", line, 5),
             {},
             r.choice(("sales", "support")),

@@ -10,7 +10,8 @@ from cli.main import main
 from engine import config
 from engine.acd import Acd
 from engine.callflow import events as ev
-from engine.callflow.plan import Caller, Queue
+from engine.callflow.plan import Caller
+from engine.callflow.steps import Queue
 from engine.callflow.table import State
 from tests.replay.days import EPOCH, lines, traced
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.day import Day, LinesMissing, Person, Ring, days
 from engine.whatif import Rerun, compare
@@ -34,7 +34,7 @@ def staff(n_agents: int, **settings: object) -> Staff:
     return Staff((), {"sales": Queue("sales", **settings)}, {agent.id: agent for agent in agents})  # type: ignore[arg-type]
 
 
-SALES, HANG_UP = plan.Queue(HERE, {}, "sales"), plan.HangUp(HERE, {})
+SALES, HANG_UP = steps.Queue(HERE, {}, "sales"), steps.HangUp(HERE, {})
 BOOK_OF_ONE = plan.PlanBook((SALES, HANG_UP), {"main": 0}, {"1": "main"})
 
 
@@ -91,7 +91,7 @@ def test_a_shorter_longest_wait_lets_calls_time_out() -> None:
 def test_a_new_prompt_takes_time_so_that_no_caller_goes_round_for_ever() -> None:
     day = simple_day(1, 1)
     full = replace(SALES, ways={"full": 1})
-    again = plan.PlanBook((full, plan.Play(HERE, {"done": 0}, ("busy",), "en")), {"main": 0}, {"1": "main"})
+    again = plan.PlanBook((full, steps.Play(HERE, {"done": 0}, ("busy",), "en")), {"main": 0}, {"1": "main"})
     counts = Rerun(day, staff(1, max_length=1), again).queues["sales"].counts
     assert counts["answered"] == 200 and counts["offered"] == 200 + counts["overflowed"] > 200
 

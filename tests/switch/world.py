@@ -18,7 +18,7 @@ from typing import Any
 from acd_core import AgentState, IllegalMove
 from engine.acd import Acd
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.events import Refusal
 from engine.callflow.record import AgentSpan, Cdr, Segment
 from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
@@ -32,19 +32,19 @@ READY_AGAIN = Policy("pause", 3.0)
 
 BOOK = plan.PlanBook(
     steps=(
-        plan.Answer(HERE, {"done": 1}),
-        plan.Play(HERE, {"done": 2}, ("welcome",), "zh"),
-        plan.Queue(
+        steps.Answer(HERE, {"done": 1}),
+        steps.Play(HERE, {"done": 2}, ("welcome",), "zh"),
+        steps.Queue(
             HERE,
             {"timeout": 3, "full": 3, "no_agents": 3},
             "sales",
             max_wait_s=25.0,
             leave_without_agents=True,
             music="hold",
-            announce=plan.Announce(("wait",), 5.0, 10.0),
+            announces=(steps.Announce(("wait",), 5.0, 10.0),),
         ),
-        plan.Transfer(HERE, {"busy": 4, "no_answer": 4, "failed": 4}, "sip:desk@127.0.0.1", 6.0),
-        plan.HangUp(HERE, {}),
+        steps.Transfer(HERE, {"busy": 4, "no_answer": 4, "failed": 4}, "sip:desk@127.0.0.1", 6.0),
+        steps.HangUp(HERE, {}),
     ),
     entries={"main": 0},
     numbers={"100": "main"},
