@@ -12,7 +12,7 @@ came less than the difference of head starts later: that is the bound, there is 
 A free agent and a waiting call who may be matched never coexist after a verb (work conservation).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -128,9 +128,13 @@ class Acd:
     ) -> None:
         """Room for so many calls in queues and in talk, agents, queues, and (agent, queue) pairs. All is taken now."""
     # --- needs, queues, staff: from the configuration, changed by reloads, at any time ---
+    def begin_changes(self, now: float) -> None:
+        """From here to end_changes() only verbs of this section, none that removes; pairs are made at the end, by what
+        holds then: a reload is one event."""
+    def end_changes(self, now: float) -> None: ...
     def needs(self, terms: Iterable[Mapping[int, int]]) -> int:
         """OR of terms, each an AND of {skill 0..255: least level 1..255}. Interned: the same needs, the same handle.
-        No term, or an empty one, fits everybody: handle 0. Groups of agents are skills held at level 1."""
+        No term, or an empty one, fits everybody: handle 0. Groups of agents are numbers of the same kind."""
     def add_relaxation(self, steps: Sequence[tuple[float, int | None, bool, float]], now: float) -> int:
         """Steps (after_s, needs, drops_own, head_start_s) in rising order of after_s, at most 7.
 
@@ -174,7 +178,10 @@ class Acd:
         """Illegal while a call is in it (waiting, offered or in talk). Agents cease to serve it."""
     def add_agent(self, now: float) -> int:
         """A new agent, logged out, without skills or queues."""
-    def set_skills(self, agent: int, skills: Mapping[int, int], now: float) -> None: ...
+    def set_skills(
+        self, agent: int, skills: Mapping[int, int], now: float, *, groups: Collection[int] = ()
+    ) -> None:
+        """groups: further numbers held at level 1, which no strategy counts as skill."""
     def set_wrap_up(self, agent: int, wrap_up_s: float | None, now: float) -> None:
         """The agent's own wrap-up in place of the queue's; None: the queue's again."""
     def remove_agent(self, agent: int, now: float) -> None:
@@ -287,6 +294,11 @@ class Acd:
     ) -> np.ndarray:
         """All of them as one structured array. Times in whole microseconds (`_us`), counts since the start: an interval
         is the difference of two snapshots, exact. Columns: see acd/snapshots.pxi."""
+    def save(self) -> bytes:
+        """The whole state, outputs drained. All of it is plain memory without pointers: the copy goes on as this one
+        would, bit for bit."""
+    def load(self, saved: bytes) -> None:
+        """Take up the state that a core of the same build and size saved. Raises AcdError for another's."""
     def memory(self) -> dict[str, int]:
         """Bytes per_call, per_agent, per_queue, per_serving, with their share of the indices; `all`, taken at the
         start."""

@@ -34,6 +34,7 @@ An ACD_CHECKS=1 build audits itself after every verb (while small) and can be to
 the tests can show that each law is needed (LAW in the code; break_law()). In the production build LAW(x) is 1.
 """
 
+import json
 from enum import IntEnum
 
 import numpy as np
@@ -343,6 +344,85 @@ cdef class Acd:
         ):
             free(<void*><size_t>p)
 
+    cdef list arrays(self):
+        """(address, bytes in use) of every array, but the outputs, which somebody drains before a save."""
+        cdef Core* k = &self.k
+        cdef size_t slots = k.call_mask + 2, staff = k.agent_mask + 2, lines = k.queue_mask + 2
+        cdef size_t pairs = k.max_serving + 1
+        return [
+            (<size_t>k.calls, slots * sizeof(Call)), (<size_t>k.call_nodes, slots * sizeof(Node)),
+            (<size_t>k.agents, staff * sizeof(Agent)), (<size_t>k.levels, staff * N_SKILLS),
+            (<size_t>k.queues, lines * sizeof(Queue)), (<size_t>k.first_bucket, lines * sizeof(int32_t)),
+            (<size_t>k.serving, pairs * sizeof(Serving)), (<size_t>k.serving_nodes, pairs * sizeof(Node)),
+            (<size_t>k.buckets, (k.max_calls + 2) * sizeof(Bucket)),
+            (<size_t>k.bucket_hash, (k.hash_mask + 1) * sizeof(int32_t)),
+            (<size_t>k.timers, (k.max_calls + k.max_agents + 2) * sizeof(Timer)),
+            (<size_t>k.timer_of, (slots + staff) * sizeof(int32_t)),
+            (<size_t>k.offers, (k.offer_mask + 1) * sizeof(OfferSlot)),
+            (<size_t>k.needs, k.n_needs * sizeof(Needs)), (<size_t>k.terms, k.n_terms * sizeof(Term)),
+            (<size_t>k.ladders, k.n_ladders * sizeof(Ladder)),
+            (<size_t>k.ladder_hash, (k.ladder_mask + 1) * sizeof(int32_t)),
+        ]
+
+    cdef list layout(self):
+        """What two cores must have in common for the one to take up the other's state."""
+        cdef Core* k = &self.k
+        return [
+            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Bucket),
+            sizeof(Timer), sizeof(Ladder), k.max_calls, k.max_agents, k.max_queues, k.max_serving,
+        ]
+
+    def save(self):
+        cdef Core* k = &self.k
+        if k.n_events:
+            raise AcdError("save: outputs wait for drain()")
+        head = {"layout": self.layout(), "terms": self.terms_of, "steps": self.steps_of}
+        parts = [json.dumps(head).encode() + b"\n", (<char*>k)[:sizeof(Core)]]
+        for address, size in self.arrays():
+            parts.append((<char*><size_t>address)[:<size_t>size])
+        return b"".join(parts)
+
+    def load(self, bytes saved):
+        cdef Core* k = &self.k
+        cdef Core mine = k[0]
+        cdef const char* raw = saved
+        cdef size_t at = saved.index(b"\n") + 1, size
+        head = json.loads(saved[:at])
+        if head["layout"] != self.layout():
+            raise AcdError("load: saved by a core of another build or size")
+        memcpy(k, raw + at, sizeof(Core))
+        at += sizeof(Core)
+        k.calls, k.call_nodes, k.agents, k.levels, k.queues = (
+            mine.calls, mine.call_nodes, mine.agents, mine.levels, mine.queues
+        )
+        k.first_bucket, k.serving, k.serving_nodes, k.buckets = (
+            mine.first_bucket, mine.serving, mine.serving_nodes, mine.buckets
+        )
+        k.bucket_hash, k.timers, k.timer_of, k.offers = mine.bucket_hash, mine.timers, mine.timer_of, mine.offers
+        k.freed, k.best_of, k.retry, k.expiring, k.dirty = (
+            mine.freed, mine.best_of, mine.retry, mine.expiring, mine.dirty
+        )
+        k.ladder_hash, k.events, k.max_events = mine.ladder_hash, mine.events, mine.max_events
+        k.needs, k.terms, k.ladders = mine.needs, mine.terms, mine.ladders
+        k.needs = <Needs*>self.regrown(k.needs, k.max_needs * sizeof(Needs))
+        k.terms = <Term*>self.regrown(k.terms, k.max_terms * sizeof(Term))
+        k.ladders = <Ladder*>self.regrown(k.ladders, k.max_ladders * sizeof(Ladder))
+        for address, length in self.arrays():
+            size = length
+            memcpy(<void*><size_t>address, raw + at, size)
+            at += size
+        self.terms_of = [tuple(tuple((skill, level) for skill, level in pairs) for pairs in terms)
+                         for terms in head["terms"]]
+        self.interned = {terms: number for number, terms in enumerate(self.terms_of)}
+        self.steps_of = [tuple(tuple(step) for step in steps) for steps in head["steps"]]
+
+    cdef void* regrown(self, void* old, size_t size) except NULL:
+        cdef void* new = realloc(old, size)
+        if new == NULL:
+            raise MemoryError
+        memset(new, 0, size)
+        return new
+
     def memory(self):
         """Bytes per waiting call, agent, queue and (agent, queue) pair, with their share of the indices; all taken."""
         cdef Core* k = &self.k
@@ -395,7 +475,7 @@ cdef class Acd:
         raise IllegalMove(f"call {handle}: {CallState(k.calls[c].state).name} -> {verb}")
 
     cdef int audit_small(self) except -1:
-        if self.k.n_agents <= 64 and self.k.n_calls <= 128 and self.k.call_mask < 1024:
+        if self.k.n_agents <= 64 and self.k.n_calls <= 128 and self.k.call_mask < 1024 and not self.k.is_changing:
             self.check()
         return 0
 
@@ -430,6 +510,15 @@ cdef class Acd:
     cdef int settled(self) except -1:
         settle_floor(&self.k)
         return self.done(DONE, None, "")
+
+    def begin_changes(self, double now):
+        self.at(now, "begin_changes")
+        self.k.is_changing = True
+
+    def end_changes(self, double now):
+        self.at(now, "end_changes")
+        self.k.is_changing = False
+        self.settled()
 
     # --- needs and relaxations ---------------------------------------------------------------------------------------
 
@@ -757,11 +846,12 @@ cdef class Acd:
         k.n_agents += 1
         return agent.handle
 
-    def set_skills(self, agent, skills, double now):
+    def set_skills(self, agent, skills, double now, *, groups=()):
         cdef Core* k = &self.k
         cdef int32_t a = self.agent(agent, "set_skills"), m
         cdef uint8_t* level = k.levels + <size_t>a * N_SKILLS
-        for skill, value in skills.items():
+        held = {**skills, **dict.fromkeys(groups, 1)}
+        for skill, value in held.items():
             if not 0 <= skill < N_SKILLS or not 1 <= value <= 255:
                 raise ValueError(f"set_skills: skills are 0 to {N_SKILLS - 1}, levels 1 to 255, not {skill}: {value}")
         self.at(now, "set_skills")
@@ -771,10 +861,10 @@ cdef class Acd:
         memset(level, 0, N_SKILLS)
         memset(k.agents[a].mask, 0, sizeof(k.agents[a].mask))
         k.agents[a].total_level = 0
-        for skill, value in skills.items():
+        for skill, value in held.items():
             level[<int>skill] = value
             k.agents[a].mask[<int>skill >> 6] |= <uint64_t>1 << (<int>skill & 63)
-            k.agents[a].total_level += <int>value
+            k.agents[a].total_level += 0 if skill in groups else <int>value
         m = k.agents[a].serving
         while m:
             retry_declined(k, k.serving[m].queue)

@@ -471,6 +471,8 @@ cdef int32_t take_dirty(Core* k) noexcept nogil:
 cdef void settle_floor(Core* k) noexcept nogil:
     """After a verb: pairs, then the queues' own conditions, until nothing moves."""
     cdef int32_t q
+    if k.is_changing:
+        return
     while k.n_freed or k.n_retry or k.n_dirty:
         if k.n_freed or k.n_retry:
             if not LAW(WORK_CONSERVATION):

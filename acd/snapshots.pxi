@@ -70,6 +70,9 @@ cdef struct CallRow:
     double enqueued
     double head_start_s
     double expires
+    double held_until  # inf: not held for its preferred agent
+    double preferred_head_s
+    int64_t declined  # so many agents declined it
 
 cdef struct NeedsRow:
     int64_t needs
@@ -94,7 +97,8 @@ COLUMNS = {
               "oldest_wait_s: ewt_median_s: ewt_p80_s:",
     "agents": "agent state reason offer call offers answered refused no_answer busy unreachable cancelled logged_out_us "
               "not_ready_us ready_us reserved_us talking_us acw_us since: occupancy:",
-    "calls": "call queue state step agent preferred arrival: enqueued: head_start_s: expires:",
+    "calls": "call queue state step agent preferred arrival: enqueued: head_start_s: expires: held_until: "
+             "preferred_head_s: declined",
     "needs": "needs offered answered in_sl abandoned wait_us",
     "skills": "skill offered answered in_sl abandoned wait_us",
     "serving": "agent queue rank offers answered talk_us",
@@ -176,6 +180,8 @@ cdef int64_t fill_calls(Core* k, CallRow* row) noexcept nogil:
         row.step, row.agent = c.step, <int64_t>k.agents[c.agent].handle
         row.preferred = <int64_t>k.agents[c.preferred].handle
         row.arrival, row.enqueued, row.head_start_s, row.expires = c.arrival, c.enqueued, c.head, c.expires
+        row.held_until = c.hold_until if c.held else INFINITY
+        row.preferred_head_s, row.declined = c.preferred_head, c.n_declined
         row += 1
         n += 1
     return n

@@ -319,6 +319,7 @@ cdef struct Core:
     Event* events
     int64_t n_events
     int64_t max_events
+    bint is_changing  # between begin_changes() and end_changes(): pairs are made at the end
     int32_t broken  # line of the first CHECK that failed
 
 

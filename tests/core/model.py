@@ -73,6 +73,7 @@ class Serving:
 class Agent:
     handle: int
     skills: dict[int, int] = field(default_factory=dict)
+    groups: set[int] = field(default_factory=set)  # of the skills, those that do not count as skill
     intent: int = A.LOGGED_OUT
     reason: int = 0
     next: tuple[int, int] | None = None
@@ -116,6 +117,9 @@ class Agent:
 
     def works(self) -> bool:
         return self.told[0] >= A.READY
+
+    def skill(self) -> int:
+        return sum(level for skill, level in self.skills.items() if skill not in self.groups)
 
     def timer(self) -> float:
         state = self.told[0]
@@ -174,6 +178,7 @@ class Model:
         self.relaxations: list[list[tuple[float, int | None, bool, float]]] = [[]]
         self.last = {"queue": 0, "agent": 0, "call": 0, "offer": 0, "idle": 0, "serving": 0}
         self.expiring: list[Call] = []
+        self.is_changing = False
         self.out: list[tuple[int, float, int, int, int, int]] = []
 
     # --- rules ---
@@ -262,7 +267,7 @@ class Model:
             case Strategy.MOST_SKILLED:
                 return -self.skill_for(agent, call)
             case Strategy.LEAST_SKILLED:
-                return sum(agent.skills.values())
+                return agent.skill()
             case Strategy.LINEAR:
                 return served.order
         return 0
@@ -273,7 +278,7 @@ class Model:
         _, own, theirs, _ = self.steps(call)[call.step]
         theirs = () if theirs == own else theirs  # the same needs twice are those needs
         if not own and not theirs:
-            return sum(agent.skills.values())
+            return agent.skill()
         ways = []
         for one in own or ({},):
             for other in theirs or ({},):
@@ -296,8 +301,17 @@ class Model:
         waiting = [c for c in self.calls.values() if c.in_line and (queue is None or c.queue == queue)]
         return sorted(waiting, key=Call.place)
 
+    def begin_changes(self, now: float) -> None:
+        self.run_until(now)
+        self.is_changing = True
+
+    def end_changes(self, now: float) -> None:
+        self.run_until(now)
+        self.is_changing = False
+        self.settle_floor()
+
     def settle_floor(self) -> None:
-        while True:
+        while not self.is_changing:
             if self.one_pair():
                 continue
             if not any(self.evict(q) or self.weigh_reserves(q) for q in sorted(self.queues)):
@@ -634,9 +648,10 @@ class Model:
         self.agents[self.last["agent"]] = Agent(self.last["agent"], since=now)
         return self.last["agent"]
 
-    def set_skills(self, agent: int, skills: dict[int, int], now: float) -> None:
+    def set_skills(self, agent: int, skills: dict[int, int], now: float, groups: Iterable[int] = ()) -> None:
         self.run_until(now)
-        self.agents[agent].skills = skills
+        self.agents[agent].groups = set(groups)
+        self.agents[agent].skills = {**skills, **dict.fromkeys(groups, 1)}
         self.release_holds(self.agents[agent])
         self.settle_floor()
 

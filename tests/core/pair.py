@@ -32,7 +32,8 @@ class Disagreement(AssertionError):
 class Pair:
     def __init__(self, module: ModuleType = acd_core, *, n_calls: int = 64, n_agents: int = 16, seed: int = 1) -> None:
         self.module = module
-        self.core: Any = module.Acd(n_calls=n_calls, n_agents=n_agents, n_queues=8, n_serving=128, seed=seed)
+        self.sizes = {"n_calls": n_calls, "n_agents": n_agents, "n_queues": 8, "n_serving": 128}
+        self.core: Any = module.Acd(**self.sizes, seed=seed)
         self.model = Model(n_calls=n_calls, n_agents=n_agents, seed=seed)
         self.now = 0.0
         self.story: list[str] = []
@@ -52,6 +53,13 @@ class Pair:
             self.same(f"answer of {verb}", done[0], done[1])
         self.compare()
         return done[0] if verb != "needs" else tuple(done)
+
+    def move(self) -> None:
+        """The core's whole state goes into another core, which is the core from now on."""
+        self.story.append("move")
+        saved = self.core.save()
+        self.core = self.module.Acd(**self.sizes)
+        self.core.load(saved)
 
     def same(self, what: str, core: Any, model: Any) -> None:
         if core != model and not (isinstance(core, float) and math.isclose(core, model, abs_tol=1e-9)):
@@ -100,6 +108,10 @@ def random_needs(rng: random.Random) -> list[dict[int, int]]:
 
 def random_skills(rng: random.Random) -> dict[int, int]:
     return {skill: rng.randint(1, 3) for skill in range(N_SKILLS) if rng.random() < 0.6}
+
+
+def random_groups(rng: random.Random) -> list[int]:
+    return [rng.randrange(N_SKILLS)] if rng.random() < 0.3 else []
 
 
 class Storm:
@@ -160,7 +172,7 @@ class Storm:
         agent = pair.do("add_agent", pair.now)
         if isinstance(agent, str):
             return
-        pair.do("set_skills", agent, random_skills(rng), pair.now)
+        pair.do("set_skills", agent, random_skills(rng), pair.now, groups=random_groups(rng))
         for queue in self.queues:
             if rng.random() < 0.7:
                 self.serve(agent, queue)
@@ -200,8 +212,12 @@ class Storm:
             self.caller_leaves()
         elif draw < 0.96:
             self.agent_acts()
-        else:
+        elif draw < 0.99:
             self.reload()
+        elif draw < 0.995:
+            self.reload_at_once()
+        else:
+            self.pair.move()
 
     def arrive(self) -> None:
         pair, rng = self.pair, self.rng
@@ -259,10 +275,18 @@ class Storm:
         else:
             pair.do("dispatch", self.a_call(), agent, pair.now)
 
+    def reload_at_once(self) -> None:
+        self.pair.do("begin_changes", self.pair.now)
+        for _ in range(self.rng.randint(1, 5)):
+            self.reload()
+        self.pair.do("end_changes", self.pair.now)
+
     def reload(self) -> None:
         pair, rng = self.pair, self.rng
         agents = list(pair.model.agents)
         draw = rng.randrange(9)
+        if draw == 3 and pair.model.is_changing:
+            return
         if draw == 0:
             pair.do("set_queue", rng.choice(self.queues), pair.now, **self.random_settings())
         elif draw == 1:
@@ -274,7 +298,7 @@ class Storm:
         elif draw == 3:
             pair.do("remove_agent", rng.choice(agents), pair.now)
         elif draw == 4:
-            pair.do("set_skills", rng.choice(agents), random_skills(rng), pair.now)
+            pair.do("set_skills", rng.choice(agents), random_skills(rng), pair.now, groups=random_groups(rng))
         elif draw == 5:
             pair.do("cease", rng.choice(agents), rng.choice(self.queues), pair.now)
         elif draw == 6:
