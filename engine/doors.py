@@ -5,9 +5,19 @@ and nothing here raises for something the outside world did: that comes back as 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from engine.callflow.events import Event, LegEnded, LegMedia, LegPlayed, RecordingClosed, RecordingTrouble, Refusal
+from engine.callflow.events import (
+    Event,
+    LegEnded,
+    LegMedia,
+    LegPlayed,
+    MessageClosed,
+    RecordingClosed,
+    RecordingTrouble,
+    Refusal,
+)
 from engine.callflow.plan import Caller
 from engine.callflow.record import (
     AgentSpan,
@@ -21,16 +31,33 @@ from engine.callflow.record import (
 from engine.callflow.steps import Queue
 
 Post = Callable[[str, Event | LegMedia | LegEnded], None]  # call id, what happened to it
+MediaNews = LegPlayed | RecordingClosed | RecordingTrouble | MessageClosed
 
 
 class Sip(Protocol):
     """Legs: an int each, never used twice. The caller's leg is announced by CallArrived, called legs come from
-    dial()."""
+    dial() and dial_customer()."""
+
+    def progress(self, leg: int) -> None:
+        """183 with SDP to a caller who is not answered: early media. CallerHears follows when audio flows; answer(),
+        with the same SDP, or reject() afterwards."""
+        ...
 
     def answer(self, leg: int) -> None: ...
     def reject(self, leg: int, status: int, retry_after_s: int | None = None) -> None: ...
-    def dial(self, call: str, offer: int, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
-        """Send an INVITE; news comes as Called... events with this offer. Returns the leg."""
+    def dial(
+        self, call: str, offer: int, uri: str, caller: Caller, headers: Mapping[str, str], display_name: str = ""
+    ) -> int:
+        """Send an INVITE; news comes as Called... events with this offer. Returns the leg.
+
+        The phone shows `display_name`, else the caller's name, and the caller's number. A value of an X-... header may
+        be any text: what is not printable ASCII is percent-encoded (RFC 3986) as UTF-8, and so is "%".
+        """
+        ...
+
+    def dial_customer(self, call: str, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
+        """Call a customer back, from the number `caller.ani`. CustomerAnswered or CustomerRefused comes; afterwards it
+        is the caller's leg: CallerDigit, CallerGone, and it can be recorded. It rings until hang_up()."""
         ...
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
@@ -41,19 +68,50 @@ class Sip(Protocol):
         """Forget a leg that does not end. LegEnded follows at once."""
         ...
 
+    def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
+        """Tell a phone how many messages wait (RFC 3842), by a NOTIFY that it did not ask for. `account` is the SIP
+        address that the phone calls to listen to them. A failure is only logged."""
+        ...
+
 
 class Media(Protocol):
-    """Who hears what. All by leg; asking for a leg whose stream does not stand yet takes effect when it does."""
+    """Who hears what. All by leg, whichever direction it was opened in; asking for a leg whose stream does not stand
+    yet takes effect when it does."""
 
     def attach(self, leg: int, slot: int, stream: int) -> None: ...
     def detach(self, leg: int) -> None: ...
-    def play(self, leg: int, prompts: Sequence[str], play: int, language: str) -> None: ...
+    def play(self, leg: int, items: Sequence[str | Path], play: int, language: str) -> None:
+        """Prompts by name and sound files one after the other; LegPlayed(leg, play) follows, unless it was stopped or
+        bridged away. A file that cannot be read is left out and logged."""
+        ...
+
     def stop_play(self, leg: int) -> None: ...
     def start_music(self, leg: int, music: str) -> None: ...
     def stop_music(self, leg: int) -> None: ...
     def bridge(self, leg: int, other: int) -> None: ...
-    def record(self, leg: int, path: str) -> None: ...
-    def poll(self) -> list[LegPlayed | RecordingClosed | RecordingTrouble]: ...
+    def unbridge(self, leg: int, other: int) -> None: ...
+    def record(self, leg: int, path: str) -> None:
+        """Both sides of a caller's or customer's leg. RecordingClosed follows after its end, or the leg's."""
+        ...
+
+    def stop_record(self, leg: int, discard: bool = False) -> None:
+        """`discard`: the file is deleted, and no RecordingClosed comes."""
+        ...
+
+    def record_message(self, leg: int, path: str) -> None:
+        """Only what a caller's or customer's leg says, mono, beside its recording. MessageClosed follows after its end,
+        or the leg's."""
+        ...
+
+    def stop_message(self, leg: int, discard: bool = False) -> None:
+        """`discard`: the file is deleted, and no MessageClosed comes."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete a recording or message, later. A missing file is no error."""
+        ...
+
+    def poll(self) -> list[MediaNews]: ...
 
 
 class Records(Protocol):

@@ -334,6 +334,16 @@ class RecordingClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageClosed:
+    """A message is complete on disk."""
+
+    leg: int
+    path: str
+    seconds: float
+    speech_s: float  # how much of it was louder than a line on which nobody speaks
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingTrouble:
     """The disk does not take a recording: full, frozen, gone. The call is unharmed."""
 
