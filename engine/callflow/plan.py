@@ -11,9 +11,12 @@ that every branch ends. This file knows nothing of YAML.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from engine.callflow.errors import PlanError
+
+if TYPE_CHECKING:
+    from engine.callflow.conditions import AirTime, Hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,8 @@ class PlanBook:
     entries: Mapping[str, int]  # plan name -> its first step
     numbers: Mapping[str, str]  # DNIS or prefix with a final `*` -> plan name
     timezone: str = "UTC"
+    hours: Mapping[str, "Hours"] = field(default_factory=dict)
+    airs: Mapping[str, "AirTime"] = field(default_factory=dict)
 
     def plan_for(self, dnis: str) -> str:
         """The plan of the longest matching number. Raises PlanError (404) for an unknown one."""

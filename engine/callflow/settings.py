@@ -3,7 +3,7 @@ switch.yaml.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
@@ -15,6 +15,18 @@ class Trunk:
     name: str
     sources: tuple[IPv4Network | IPv6Network, ...]
     max_calls: int | None = None
+    early_media: bool = False  # audio before the answer reaches the caller (183)
+    dial: str = ""  # SIP URI with `{number}`, for calls that the switch makes; empty: none go out here
+
+
+@dataclass(frozen=True, slots=True)
+class WebLookUp:
+    """A web server that knows customers: GET, and a JSON object comes back. 404 means that it knows nobody."""
+
+    name: str
+    url: str  # with `{number}`
+    within_s: float = 1.0
+    fields: Mapping[str, str] = field(default_factory=dict)  # value -> where the answer has it, such as `customer.id`
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Settings:
     prompts: str = "prompts"
     clock_rate: int = 8000  # Hz of the conference bridge
     trace_days: int = 14  # traces older than this are removed
+    look_ups: Mapping[str, WebLookUp] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

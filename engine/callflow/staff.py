@@ -3,9 +3,10 @@ the core.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from engine.callflow.steps import Announce, Needs
+from engine.callflow.conditions import Stretches
+from engine.callflow.steps import Announce, Item, Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,32 @@ class Policy:
     then: str  # ready, pause, not_ready
     pause_s: float = 0.0  # with pause
     after_n: int = 1  # the policy applies to the n-th failure in a row; before it the agent stays ready
+
+
+RETRIES: Mapping[str, tuple[float, ...]] = {
+    "busy": (300.0, 900.0, 3600.0),
+    "no_answer": (1800.0, 7200.0),
+    "failed": (900.0, 3600.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """How a queue calls back those whom it could not serve.
+
+    The n-th attempt that ends with a result of `retries` is followed by another one after that result's n-th pause;
+    where there is no such pause, the callback has failed.
+    """
+
+    trunk: str = ""  # over which customers are called; empty: people call by hand, `agner callbacks`
+    abandoned_after_s: float | None = 5.0  # who hangs up after waiting so long is called back; None: nobody is
+    customer_first: bool = False  # the customer's phone rings first and then waits for an agent; else the agent's
+    windows: Stretches = ((540, 1260),)  # of the plans' local day; no customer is called outside
+    retries: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: RETRIES)
+    share_percent: float = 30.0  # of the queue's agents logged in, at most in callbacks at once; one always may
+    ring_for_s: float = 45.0  # at the customer's
+    prompts: tuple[Item, ...] = ()  # customer first: what the customer hears at once
+    language: str = "zh"  # of a callback whose call had none
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +60,10 @@ class Queue:
     on_rejected: Policy = Policy("ready")
     on_busy: Policy = Policy("pause", 10.0)
     on_unreachable: Policy = Policy("pause", 30.0)
+    whisper: tuple[Item, ...] = ()  # to the agent who has picked up; a plan's own comes first
+    greeting: tuple[Item, ...] = ()  # to the caller meanwhile
+    survey: bool = True  # False: the plans' surveys are left out after talks of this queue
+    callbacks: Callbacks | None = None  # None: nobody is called back
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +84,8 @@ class Agent:
     skills: Mapping[str, int]  # skill -> level, 1 to 100
     queues: tuple[Serves, ...]
     at_start: str = "logged_out"  # logged_out, not_ready, ready
+    pin: str = ""  # digits, to listen to messages by phone; empty: not by phone
+    listens: tuple[str, ...] = ()  # boxes (queue:NAME, agent:ID) besides the agent's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class Ask(Step):
     barge_in: bool = True
     into: str = "digits"  # the name under which the digits are remembered
     survey: str = ""  # name of the survey question; the answer is stored with call and agent
+    labels: tuple[str, ...] = ()  # of a survey: what each of the choices means
 
     def describe(self) -> str:
         what = f"survey {self.survey}" if self.survey else "menu" if self.choices else "collect"
