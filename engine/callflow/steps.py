@@ -279,6 +279,7 @@ class Queue(Step):
     preferred: Preferred | None = None
     keep_place: bool = False  # the arrival of the call's first queue holds here too
     leave_without_agents: bool = False  # give up when nobody is logged in to the queue
+    leave_without_skill: bool = False  # give up when nobody logged in has what the call asks for, now or relaxed
     music: str = ""
     announces: tuple[Announce, ...] = ()
     keys: tuple[str, ...] = ()  # exit digits; each is a result
