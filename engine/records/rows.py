@@ -3,7 +3,8 @@
 Counterpart: callflow/record.py and models.py.
 
 Putting rows is idempotent and free of order, so that a batch may be tried again and a journal read twice: a row whose
-key is there already is skipped, and of a call the final CDR always wins over the one written when it arrived.
+key is there already is skipped, and of a call the final CDR always wins over the one written when it arrived. Callbacks
+and messages have versions, see versions.py.
 """
 
 import json
@@ -14,8 +15,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Connection, Table, bindparam, insert, select, update
 
 from engine.callflow.events import RecordingClosed
-from engine.callflow.record import AgentSpan, Cdr, Segment
+from engine.callflow.record import (
+    AgentSpan,
+    BlacklistHit,
+    CallbackEntry,
+    Cdr,
+    Message,
+    Segment,
+    SurveyAnswer,
+)
 from engine.records import models
+from engine.records.versions import put_callback, put_message
 
 ToUtc = Callable[[float], datetime]
 
@@ -32,14 +42,19 @@ class RecordedCall(NamedTuple):
     closed: RecordingClosed
 
 
-Record = Cdr | Segment | AgentSpan | RecordedCall
+Record = Cdr | Segment | AgentSpan | RecordedCall | CallbackEntry | Message | SurveyAnswer | BlacklistHit
 
 _TABLE_OF: dict[type, Table] = {
     Cdr: models.Base.metadata.tables["calls"],
     Segment: models.Base.metadata.tables["segments"],
     AgentSpan: models.Base.metadata.tables["agent_spans"],
     RecordedCall: models.Base.metadata.tables["recordings"],
+    CallbackEntry: models.Base.metadata.tables["callbacks"],
+    Message: models.Base.metadata.tables["messages"],
+    SurveyAnswer: models.Base.metadata.tables["surveys"],
+    BlacklistHit: models.Base.metadata.tables["blacklist_hits"],
 }
+_PUT_VERSION = {"callbacks": put_callback, "messages": put_message}
 
 
 def row_of(record: Record, n: int, to_utc: ToUtc) -> Row:
@@ -55,7 +70,7 @@ def row_of(record: Record, n: int, to_utc: ToUtc) -> Row:
         else:
             value = getattr(source, column.name)
         if isinstance(column.type, models.UtcDateTime) and value is not None:
-            value = to_utc(value).astimezone(UTC)
+            value = (value if isinstance(value, datetime) else to_utc(value)).astimezone(UTC)
         elif isinstance(value, str):
             value = _fit(value, column.type.length)  # type: ignore[attr-defined]
         values[column.name] = value
@@ -85,7 +100,12 @@ def put(connection: Connection, rows: Iterable[Row]) -> None:
     for row in rows:
         groups.setdefault(row.table, []).append(row.values)
     for name, group in groups.items():
-        _put_into(connection, models.Base.metadata.tables[name], group)
+        table = models.Base.metadata.tables[name]
+        if put_version := _PUT_VERSION.get(name):
+            for values in group:
+                put_version(connection, table, values)
+        else:
+            _put_into(connection, table, group)
 
 
 def _put_into(connection: Connection, table: Table, group: list[dict[str, Any]]) -> None:
@@ -120,7 +140,7 @@ def _is_final(table: Table, values: dict[str, Any]) -> bool:
     return table.name == "calls" and values["disposition"] is not None
 
 
-def _fit(text: str, length: int) -> str:
+def _fit(text: str, length: int | None) -> str:
     """Text of a caller's headers as any database takes it: no NUL, no lone surrogate, not longer than its column."""
     text = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return text if length is None or len(text) <= length else text[: length - 1] + "…"

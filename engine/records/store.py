@@ -188,12 +188,12 @@ class Store:
         self._engine.dispose()
 
 
-def open_engine(url: str) -> Engine:
-    """Raises StorageError for a URL or a file that cannot be opened."""
+def open_engine(url: str, busy_s: float = SQLITE_BUSY_S) -> Engine:
+    """`busy_s`: how long SQLite waits for another writer. Raises StorageError for what cannot be opened."""
     try:
         parsed = make_url(url)
         is_sqlite = parsed.get_backend_name() == "sqlite"
-        connect_args = {"timeout": SQLITE_BUSY_S} if is_sqlite else {}
+        connect_args = {"timeout": busy_s} if is_sqlite else {}
         engine = create_engine(parsed, connect_args=connect_args, pool_pre_ping=not is_sqlite)
         if is_sqlite:
             if not parsed.database or parsed.database == ":memory:":

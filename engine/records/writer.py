@@ -3,6 +3,9 @@
 The engine's side only puts a record into a queue. The thread takes what came within a fifth of a second, makes rows
 of it and stores them in one transaction; store.py keeps what the database does not take. Should a call into the
 database hang, a second thread empties the queue into the journal, so that memory stays bounded.
+
+What somebody was promised (a callback, a message) goes to the journal at once, by one write into the page cache: a
+kill in that fifth of a second must not break it.
 """
 
 import logging
@@ -13,7 +16,15 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
 from engine.callflow.events import RecordingClosed
-from engine.callflow.record import AgentSpan, Cdr, Segment
+from engine.callflow.record import (
+    AgentSpan,
+    BlacklistHit,
+    CallbackEntry,
+    Cdr,
+    Message,
+    Segment,
+    SurveyAnswer,
+)
 from engine.records.journal import Journal
 from engine.records.rows import Record, RecordedCall, Row, ToUtc, row_of
 from engine.records.store import FindRecording, Store, no_recording
@@ -84,6 +95,27 @@ class Records:
     def write_recording(self, call: str, closed: RecordingClosed) -> None:
         self._put(RecordedCall(call, closed))
 
+    def write_survey(self, answer: SurveyAnswer) -> None:
+        self._put(answer)
+
+    def count_blacklist_hit(self, hit: BlacklistHit) -> None:
+        self._put(hit)
+
+    def write_callback(self, entry: CallbackEntry) -> None:
+        self._put_promise(entry)
+
+    def write_message(self, message: Message) -> None:
+        self._put_promise(message)
+
+    def wait_until_stored(self, timeout_s: float) -> bool:
+        """For the start, before what an earlier run wrote is read. False if the database took not everything."""
+        until = time.monotonic() + timeout_s
+        while self.pending():
+            if time.monotonic() >= until or not self.is_healthy():
+                return False
+            time.sleep(0.005)
+        return True
+
     def pending(self) -> int:
         """Records that are not in the database yet, those of the journal included."""
         return self._n_inherited + self._n_in - self._n_unfit - self._store.n_done - self._journal.n_unreadable
@@ -115,6 +147,16 @@ class Records:
         if self._inbox.qsize() > self._pace.max_waiting:
             self._crowded.set()
 
+    def _put_promise(self, record: CallbackEntry | Message) -> None:
+        try:
+            self._journal.append([row_of(record, self._n_in + 1, self._to_utc)])
+        except OSError as error:
+            log.error("journal of records: %s; the promise is in memory until the database has it", error)
+            self._put(record)
+        else:
+            self._n_in += 1
+            self._inbox.put(None)
+
     # ---- the threads
 
     def _run(self) -> None:
@@ -142,8 +184,6 @@ class Records:
             first = self._inbox.get(timeout=wait_s) if wait_s is None or wait_s > 0 else self._inbox.get_nowait()
         except Empty:
             return []
-        if first is None:
-            return self._drain(ROWS_A_ROUND)
         self._closing.wait(self._pace.batch_s)
         return [*self._rows(first), *self._drain(ROWS_A_ROUND)]
 
@@ -157,7 +197,7 @@ class Records:
         return rows
 
     def _rows(self, item: tuple[int, Record] | None) -> list[Row]:
-        if item is None:
+        if item is None:  # a look at the journal, or the end
             return []
         try:
             return [row_of(item[1], item[0], self._to_utc)]
