@@ -117,11 +117,9 @@ class Switch:
             self._step(*(self._consequences or self._inbox).popleft())
 
     def _bury_dead_legs(self) -> None:
-        """The media room forgets ended legs before all else.
-
-        PJSIP gives the conference slot of an ended leg to the next one, which may be answered in this very round, while
-        news that the dead leg left behind still asks for audio on it.
-        """
+        """The media room forgets ended legs before all else: PJSIP gives the conference slot of an ended leg to the
+        next one, which may be answered in this very round, while news that the dead leg left behind still asks for
+        audio on it."""
         self._dead = {news.leg for _, news in self._inbox if isinstance(news, ev.LegEnded)}
         for leg in self._dead:
             self._media.detach(leg)
@@ -152,7 +150,7 @@ class Switch:
         if isinstance(news, ev.LegEnded):
             self._forget_leg(call, news.leg)
             return
-        if isinstance(news, ev.CallArrived):
+        if isinstance(news, ev.CallArrived | ev.CallTurnedAway):
             news = self._admit(call, news)
         live = self.calls.get(call)
         if live is None:
@@ -208,7 +206,7 @@ class Switch:
                 wrap_up = Segment(span.call, "wrap_up", span.began_at, span.ended_at, "done", agent=span.agent)
                 self._records.write_segment(wrap_up)
 
-    def _take_media_news(self, news: ev.LegPlayed | ev.RecordingClosed | ev.RecordingTrouble) -> None:
+    def _take_media_news(self, news: doors.MediaNews) -> None:
         match news:
             case ev.LegPlayed(leg, play):
                 if call := self._leg_calls.get(leg):
@@ -222,15 +220,16 @@ class Switch:
 
     # ---- arrival
 
-    def _admit(self, call: str, event: ev.CallArrived) -> Event:
-        """Take the call, or say why not."""
+    def _admit(self, call: str, event: ev.CallArrived | ev.CallTurnedAway) -> Event:
+        """Take the call, or say why not. What the SIP room has turned away by itself gets its record too."""
         caller = event.caller
         self.n_calls_total += 1
-        error: CallError | None = None
+        error = event.error if isinstance(event, ev.CallTurnedAway) else None
         name = None
         try:
-            self._check_room(caller)
-            name = self._book.plan_for(caller.dnis)
+            if error is None:
+                self._check_room(caller)
+                name = self._book.plan_for(caller.dnis)
         except (BusyError, PlanError) as refusal:
             log.warning("call %s from %r by trunk %s turned away: %s", call, caller.ani, caller.trunk, refusal)
             error = refusal

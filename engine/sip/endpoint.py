@@ -18,15 +18,26 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from engine.callflow.events import CalledRefused, CallFailed, Event, LegEnded, LegMedia, Refusal
+from engine.callflow.events import (
+    CalledRefused,
+    CallFailed,
+    CallTurnedAway,
+    Event,
+    LegEnded,
+    LegMedia,
+    Refusal,
+)
 from engine.callflow.plan import Caller
-from engine.sip import library, translate
-from engine.sip.legs import FORBIDDEN, NO_SLOT, CalledLeg, CallerLeg, Leg
+from engine.sip import library, translate, turned_away
+from engine.sip.legs import FORBIDDEN, NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, Leg
 
 log = logging.getLogger(__name__)
 
 ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
-TIMEOUT, UNAVAILABLE, SERVER_ERROR = 408, 480, 500
+ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
+PROGRESS, OK, TIMEOUT, UNAVAILABLE, SERVER_ERROR = 183, 200, 408, 480, 500
+REFUSED = {400: "its SDP is broken", 486: "every leg is taken", 488: "no audio, or no codec in common"}
+RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
 CACHED_SOURCES = 1024
 
@@ -44,6 +55,11 @@ class Account(pj.Account):
         except Exception:
             log.exception("INVITE from %s: callback raised", prm.rdata.srcAddress)  # pjsua2 answers it with 500
 
+    def onSendRequest(self, prm: pj.OnSendRequestParam) -> None:
+        done = prm.e.body.tsxState.tsx
+        if done.statusCode >= 300:
+            log.warning("NOTIFY about messages: %d %s", done.statusCode, translate.clean(done.statusText))
+
 
 class Endpoint:
     """PJSIP, running. One per process; all methods on one thread, and none from inside `post`."""
@@ -60,7 +76,7 @@ class Endpoint:
     ) -> None:
         """Opens the transports and starts. Raises SipError with one line for each thing that cannot work."""
         self.post = post
-        self._new_call, self._now = new_call, now
+        self._new_call, self.now = new_call, now
         self._settings, self._trunks = sip, tuple(trunks)
         self._trunk_by_source: dict[str, str | None] = {}
         self._legs: dict[int, Leg] = {}
@@ -81,6 +97,7 @@ class Endpoint:
                 raise SipError("\n".join(problems))
             self._pj.audDevManager().setNullDev()
             self._pj.libStart()
+            turned_away.listen(self.turned_away)
             self.account = Account(self)
             self.account.create(library.account_config(sip), True)
         except SipError:
@@ -92,17 +109,22 @@ class Endpoint:
 
     # ---- requests
 
+    def progress(self, leg: int) -> None:
+        """A caller whose INVITE had no SDP cannot hear anything before the answer: CallFailed."""
+        call = self._legs.get(leg)
+        if not isinstance(call, CallerLeg) or call.progress_sent or call.ok_sent:
+            return
+        if not self._answer(call, PROGRESS):
+            return
+        call.progress_sent = True
+        if call.media_slot != NO_SLOT:
+            call.has_media()
+        else:
+            self.callback_failed(call, "early media", SipError("no audio before the answer"))
+
     def answer(self, leg: int) -> None:
         call = self._legs.get(leg)
-        if not isinstance(call, CallerLeg) or call.ok_sent:
-            return
-        prm = _audio_only()
-        prm.statusCode = 200
-        try:
-            call.answer(prm)
-        except pj.Error as error:
-            if leg in self._legs:
-                self.callback_failed(call, "answer", error)
+        if not isinstance(call, CallerLeg) or call.ok_sent or not self._answer(call, OK):
             return
         call.ok_sent = True
         if call.media_slot != NO_SLOT:
@@ -111,22 +133,39 @@ class Endpoint:
     def reject(self, leg: int, status: int, retry_after_s: int | None = None) -> None:
         self._end(leg, status, {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
 
-    def dial(self, call: str, offer: int, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
-        """The called party sees the caller's number and name. A leg that fails at once is refused as unreachable."""
+    def dial(
+        self, call: str, offer: int, uri: str, caller: Caller, headers: Mapping[str, str], display_name: str = ""
+    ) -> int:
+        """A leg that fails at once is refused as unreachable."""
         leg = next(self._numbers)
-        called = self._legs[leg] = CalledLeg(self, call, leg, offer)
-        prm = _audio_only()
-        prm.txOption.localUri = translate.local_uri(caller, library.own_host(self._settings))
-        prm.txOption.headers = translate.headers_of(headers)
-        heapq.heappush(self._silent_from, (self._now() + self._settings.ringing_within_s, leg))
-        try:
-            called.makeCall(uri, prm)
-        except pj.Error as error:
-            log.warning("leg %d: cannot call %s: %s", leg, translate.clean(uri), translate.reason_of(error))
-            if leg in self._legs:
-                called.refused(503)
-                self.forget(called)
+        heapq.heappush(self._silent_from, (self.now() + self._settings.ringing_within_s, leg))
+        self._invite(CalledLeg(self, call, leg, offer), uri, caller, headers, display_name)
         return leg
+
+    def dial_customer(self, call: str, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
+        """A public network may be silent for long before it rings, so no time is set to it here."""
+        leg = next(self._numbers)
+        self._invite(CustomerLeg(self, call, leg), uri, caller, headers, flag=RECORDABLE)
+        return leg
+
+    def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
+        prm = pj.SendRequestParam()
+        prm.method = "NOTIFY"
+        prm.txOption.targetUri = uri
+        prm.txOption.headers = translate.headers_of(
+            {
+                "Event": "message-summary",
+                "Subscription-State": "terminated",
+                "Contact": f"<{library.own_uri(self._settings)}>",
+            }
+        )
+        prm.txOption.contentType = "application/simple-message-summary"
+        prm.txOption.msgBody = translate.message_summary(account, n_new, n_old)
+        assert self.account
+        try:
+            self.account.sendRequest(prm)
+        except pj.Error as error:
+            log.warning("NOTIFY about messages to %s: %s", translate.clean(uri), translate.reason_of(error))
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
         self._end(leg, 0, ELSEWHERE if elsewhere else {})
@@ -145,11 +184,11 @@ class Endpoint:
     def poll(self, timeout_s: float) -> None:
         """Wait for the network, at most this long, and let callbacks post what happened."""
         if self._silent_from:
-            timeout_s = min(timeout_s, self._silent_from[0][0] - self._now())
+            timeout_s = min(timeout_s, self._silent_from[0][0] - self.now())
         self._pj.libHandleEvents(max(0, math.ceil(timeout_s * 1000)))
         while self._invited:
             self._announce(self._invited.pop(0))
-        while self._silent_from and self._silent_from[0][0] <= self._now():
+        while self._silent_from and self._silent_from[0][0] <= self.now():
             self._give_up(heapq.heappop(self._silent_from)[1])
         while self._failed:
             self._end(self._failed.pop(), SERVER_ERROR, {})
@@ -158,8 +197,8 @@ class Endpoint:
         """End every leg, wait a moment for the far sides, and shut PJSIP down. Ended legs are posted as always."""
         for leg in list(self._legs):
             self._end(leg, 0, {})
-        end = self._now() + CLOSING_S
-        while self.n_closing() and self._now() < end:
+        end = self.now() + CLOSING_S
+        while self.n_closing() and self.now() < end:
             self.poll(0.05)
         self._destroy()
 
@@ -176,6 +215,17 @@ class Endpoint:
         self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)
         self._invited.append(leg)
 
+    def turned_away(self, source: str, message: str, status: int) -> None:
+        """PJSIP refused an INVITE by itself: no codec in common, a broken SDP, no room."""
+        trunk = self._trunk_of(source)
+        log.warning("INVITE from %s (%s): %d by PJSIP", source, trunk or "no trunk", status)
+        if trunk is None:
+            return
+        call, leg, caller = self._new_call(), next(self._numbers), translate.caller_of(message, trunk)
+        error = SipError(f"PJSIP refused the INVITE: {REFUSED.get(status, 'not acceptable')}", status=status)
+        self.post(call, CallTurnedAway(caller, leg, error))
+        self.post(call, LegEnded(leg))
+
     def forget(self, leg: Leg) -> None:
         """The leg is gone. The caller's own reference must be the last one."""
         if self._legs.pop(leg.leg, None) is not None:
@@ -187,7 +237,41 @@ class Endpoint:
 
     # ---- small helpers
 
+    def _invite(
+        self,
+        called: CalledLeg | CustomerLeg,
+        uri: str,
+        caller: Caller,
+        headers: Mapping[str, str],
+        display_name: str = "",
+        flag: int = 0,
+    ) -> None:
+        self._legs[called.leg] = called
+        prm = _audio_only()
+        prm.opt.flag |= flag
+        prm.txOption.localUri = translate.local_uri(caller, library.own_host(self._settings), display_name)
+        try:
+            prm.txOption.headers = translate.headers_of({**headers, **({} if caller.ani else ANONYMOUS)})
+            called.makeCall(uri, prm)
+        except (pj.Error, ValueError) as error:
+            log.warning("leg %d: cannot call %s: %s", called.leg, translate.clean(uri), translate.reason_of(error))
+            if called.leg in self._legs:
+                called.refused(503)
+                self.forget(called)
+
+    def _answer(self, call: CallerLeg, status: int) -> bool:
+        prm = _audio_only()
+        prm.statusCode = status
+        try:
+            call.answer(prm)
+        except pj.Error as error:
+            if call.leg in self._legs:
+                self.callback_failed(call, "answer", error)
+            return False
+        return call.leg in self._legs
+
     def _destroy(self) -> None:
+        turned_away.forget()
         self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process

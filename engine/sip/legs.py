@@ -1,4 +1,4 @@
-"""The two kinds of legs: pjsua2's callbacks of a call -> events. Counterpart: endpoint.py, which holds the legs.
+"""The kinds of legs: pjsua2's callbacks of a call -> events. Counterpart: endpoint.py, which holds the legs.
 
 A callback posts and returns. What it wants to know it asks of getInfo(), which takes 4 microseconds.
 """
@@ -19,10 +19,14 @@ from engine.callflow.events import (
     CallerAnswered,
     CallerDigit,
     CallerGone,
+    CallerHears,
+    CustomerAnswered,
+    CustomerRefused,
     LegMedia,
 )
 from engine.callflow.plan import Caller
 from engine.sip import translate
+from engine.sip.keys import Keys
 
 if TYPE_CHECKING:
     from engine.sip.endpoint import Endpoint
@@ -48,7 +52,7 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
 
 
 class Leg(pj.Call):
-    """One leg. What is common to both kinds; a subclass says which events its kind has."""
+    """One leg. What is common to all kinds; a subclass says which events its kind has."""
 
     def __init__(self, endpoint: "Endpoint", call: str, leg: int, slot: int = pj.PJSUA_INVALID_ID) -> None:
         super().__init__(endpoint.account, slot)
@@ -111,13 +115,27 @@ class Leg(pj.Call):
     onCallTxOffer = onCallRxText = onInstantMessage = onInstantMessageStatus = onTypingIndication = _ignore
 
 
-class CallerLeg(Leg):
+class KeyedLeg(Leg):
+    """A leg with the caller at its far end, whose keys are heard."""
+
+    _keys: Keys | None = None
+
+    @guarded
+    def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
+        if self._keys is None:
+            self._keys = Keys(self.endpoint.now)
+        if prm.digit in translate.DIGITS and self._keys.is_new(prm.digit, prm.method):
+            self.endpoint.post(self.call, CallerDigit(prm.digit))
+
+
+class CallerLeg(KeyedLeg):
     """A leg that a trunk opened."""
 
     def __init__(self, endpoint: "Endpoint", call: str, leg: int, slot: int, caller: Caller) -> None:
         super().__init__(endpoint, call, leg, slot)
         self.caller = caller
         self.announced = False
+        self.progress_sent = self.hears = False
         self.ok_sent = False
 
     def announce(self) -> None:
@@ -129,15 +147,13 @@ class CallerLeg(Leg):
         if self.ok_sent and not self.answered:
             self.answered = True
             self.endpoint.post(self.call, CallerAnswered())
+        elif self.progress_sent and not self.ok_sent and not self.hears:
+            self.hears = True
+            self.endpoint.post(self.call, CallerHears())
 
     def ended(self, info: pj.CallInfo) -> None:
         self.announce()
         self.endpoint.post(self.call, CallerGone(info.lastStatusCode, translate.clean(info.lastReason)))
-
-    @guarded
-    def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
-        if prm.digit in translate.DIGITS:
-            self.endpoint.post(self.call, CallerDigit(prm.digit))
 
 
 class CalledLeg(Leg):
@@ -171,3 +187,33 @@ class CalledLeg(Leg):
 
     def refused(self, status: int) -> None:
         self.endpoint.post(self.call, CalledRefused(self.offer, translate.refusal_of(status, self.rang), status))
+
+
+class CustomerLeg(KeyedLeg):
+    """A leg that we opened to the customer of a callback; once answered, the caller's leg of its call."""
+
+    def __init__(self, endpoint: "Endpoint", call: str, leg: int) -> None:
+        super().__init__(endpoint, call, leg)
+        self.rang = False
+        self.confirmed = False
+
+    def progressed(self, info: pj.CallInfo) -> None:
+        self.rang = self.rang or info.state == pj.PJSIP_INV_STATE_EARLY
+        if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
+            self.confirmed = True
+            if self.media_slot != NO_SLOT:
+                self.has_media()
+
+    def has_media(self) -> None:
+        if self.confirmed and not self.answered:
+            self.answered = True
+            self.endpoint.post(self.call, CustomerAnswered())
+
+    def ended(self, info: pj.CallInfo) -> None:
+        if self.answered:
+            self.endpoint.post(self.call, CallerGone(info.lastStatusCode, translate.clean(info.lastReason)))
+        else:
+            self.refused(info.lastStatusCode)
+
+    def refused(self, status: int) -> None:
+        self.endpoint.post(self.call, CustomerRefused(translate.refusal_of(status, self.rang), status))

@@ -119,6 +119,12 @@ def own_host(sip: settings.Sip) -> str:
     return bracketed(sip.public_address or sip.address)
 
 
+def own_uri(sip: settings.Sip) -> str:
+    """Where a request that we sent can be answered."""
+    port, transport = (sip.udp_port, "") if sip.udp_port is not None else (sip.tcp_port, ";transport=tcp")
+    return f"sip:agner@{own_host(sip)}:{port}{transport}"
+
+
 def open_transports(endpoint: pj.Endpoint, sip: settings.Sip) -> list[str]:
     problems = []
     v6 = ":" in sip.address

@@ -18,6 +18,7 @@ from engine.callflow.plan import Caller
 
 DIGITS = frozenset("0123456789*#ABCD")  # RFC 4733 section 3.2, without flash
 LONGEST = 64  # characters of a number or a name; the rest of a longer one is cut
+LONGEST_VALUE = 256  # of a header of ours, encoded
 
 _URI = re.compile(r"\b(sips?|tel):([^>?\s]+)", re.IGNORECASE)
 _HEADER = r"^(?:%s)[ \t]*:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)"
@@ -31,6 +32,7 @@ _SEPARATORS = str.maketrans("", "", "-.() ")  # RFC 3966 section 5.1.1
 _DIALLED = re.compile(r"\+?[\d\-.() ]+")
 _HIDDEN = frozenset(("id", "user", "header", "full"))  # RFC 3323 section 4.2, RFC 3325 section 9.3: the caller hides
 _USER_SAFE = "+*-_.!~'()&=$,/"  # RFC 3261 section 25.1: unreserved and user-unreserved, without ; and ?
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 _UNREACHABLE = frozenset((404, 408, 410, 604))
 
 
@@ -81,13 +83,13 @@ def caller_of(invite: str, trunk: str) -> Caller:
     return Caller(ani=number_of(shown[1]), dnis=dnis, trunk=trunk, name=name_of(shown[1]))
 
 
-def local_uri(caller: Caller, host: str) -> str:
-    """From of an INVITE that we send on this caller's behalf."""
-    if not caller.ani:
-        return '"Anonymous" <sip:anonymous@anonymous.invalid>'
-    name = clean(caller.name).replace("\\", "\\\\").replace('"', '\\"')
-    uri = f"<sip:{quote(clean(caller.ani), safe=_USER_SAFE)}@{host}>"
-    return f'"{name}" {uri}' if name else uri
+def local_uri(caller: Caller, host: str, display_name: str = "") -> str:
+    """From of an INVITE that we send on this caller's behalf, with a name to show in place of the caller's own. Who
+    withheld the number is anonymous (RFC 3323 section 4.1.1.3)."""
+    shown = clean(display_name or (caller.name if caller.ani else "Anonymous"))
+    name = shown.replace("\\", "\\\\").replace('"', '\\"')
+    user = f"{quote(clean(caller.ani), safe=_USER_SAFE)}@{host}" if caller.ani else "anonymous@anonymous.invalid"
+    return f'"{name}" <sip:{user}>' if name else f"<sip:{user}>"
 
 
 def address_of(source: str) -> IPv4Address | IPv6Address:
@@ -108,13 +110,38 @@ def refusal_of(status: int, rang: bool) -> Refusal:
     return Refusal.REJECTED
 
 
+def header_value(name: str, value: str) -> str:
+    """A value that stays on its line. In our own headers (X-...) what is not printable ASCII, and "%", is
+    percent-encoded as UTF-8, so that any text arrives whole and can go into a URL; blanks stay. What would make it
+    longer than LONGEST_VALUE is cut, between characters."""
+    value = _CONTROL.sub(" ", value).strip()
+    if not name.lower().startswith("x-"):
+        return value
+    encoded = ""
+    for char in value:
+        piece = char if " " <= char <= "~" and char != "%" else quote(char)
+        if len(encoded) + len(piece) > LONGEST_VALUE:
+            break
+        encoded += piece
+    return encoded
+
+
 def headers_of(values: Mapping[str, str]) -> pj.SipHeaderVector:
+    """Headers of a request or reply. ValueError: a name that is none (RFC 3261 section 25.1, token)."""
     vector = pj.SipHeaderVector()
     for name, value in values.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a SIP header")
         header = pj.SipHeader()
-        header.hName, header.hValue = clean(name), _CONTROL.sub(" ", value).strip()
+        header.hName, header.hValue = name, header_value(name, value)
         vector.append(header)
     return vector
+
+
+def message_summary(account: str, n_new: int, n_old: int) -> str:
+    """The body of a NOTIFY about waiting messages (RFC 3842 section 3.5)."""
+    lines = f"Messages-Waiting: {'yes' if n_new else 'no'}", f"Message-Account: {_CONTROL.sub(' ', account).strip()}"
+    return "\r\n".join([*lines, f"Voice-Message: {n_new}/{n_old}", ""])
 
 
 def reason_of(error: Exception) -> str:

@@ -99,11 +99,20 @@ def test_rejected_with_retry_after(ear, sipp):
     assert ear.story() == ["CallArrived", "LegEnded"]
 
 
-def test_no_codec_in_common_is_488_and_no_call(ear, sipp):
+def test_no_codec_in_common_is_488_and_a_call_turned_away(ear, sipp, caplog):
+    """PJSIP refuses it before anybody is asked; it is told all the same."""
     caller = sipp(invite(sdp("3 4")), got(100, True), got(488), request("ACK"))
     ear.until(caller.done)
     assert caller.passed()
-    assert ear.story() == []
+    assert ear.story() == ["CallTurnedAway", "LegEnded"]
+    away = ear.next(e.CallTurnedAway)
+    assert (away.caller.ani, away.caller.dnis, away.caller.trunk) == ("+15551234", "100", "carrier")
+    assert (away.error.status, away.error.disposition) == (488, "sip_error") and "codec" in str(away.error)
+    assert [r.message for r in caplog.records if "488" in r.message] == [
+        f"INVITE from 127.0.0.1:{caller.port} (carrier): 488 by PJSIP"
+    ]
+    ear.endpoint.reject(away.leg, 488)
+    assert ear.story() == ["CallTurnedAway", "LegEnded"]
 
 
 def test_odd_offers_leave_nothing(ear, sipp):
@@ -128,7 +137,8 @@ def test_odd_offers_leave_nothing(ear, sipp):
         for leg in [event.leg for event in ear.all(e.CallArrived)]:
             ear.endpoint.hang_up(leg)
         story = ear.story()
-        assert story.count("CallArrived") == story.count("LegEnded"), (name, story)
+        begun = story.count("CallArrived") + story.count("CallTurnedAway")
+        assert begun == story.count("LegEnded") == 1, (name, story)
         ear.until(lambda caller=caller: caller.final() and ear.endpoint.n_closing() == 0)
         caller.close()
 

@@ -1,0 +1,14 @@
+"""INVITEs that PJSIP refuses before anybody hears of them: no codec in common, a broken SDP, no room for another call.
+
+pjsua2 has a callback for them, but only in a subclass of its Endpoint, which would have the bridge's threads enter
+Python at every change of a link. So this sets pjsua's own.
+"""
+
+from collections.abc import Callable
+
+def listen(heard: Callable[[str, str, int], None]) -> None:
+    """From now on, `heard(source address, the INVITE, status)` for each; on the engine's thread, after the answer. It
+    must not raise. After the pjsua library is initialised; its end forgets it."""
+
+def forget() -> None:
+    """Tell nobody any more."""

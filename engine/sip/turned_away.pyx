@@ -1,0 +1,53 @@
+# cython: language_level=3
+"""pjsua's on_rejected_incoming_call as a Python callable. The contract is turned_away.pyi."""
+
+import logging
+
+cdef extern from "<pjsua-lib/pjsua.h>" nogil:
+    ctypedef struct pkt_info_t "struct { char src_name[46]; int src_port; }":
+        char src_name[46]
+        int src_port
+    ctypedef struct msg_info_t "struct { char *msg_buf; int len; }":
+        char *msg_buf
+        int len
+    ctypedef struct pjsip_rx_data:
+        pkt_info_t pkt_info
+        msg_info_t msg_info
+    ctypedef struct pjsua_on_rejected_incoming_call_param:
+        int st_code
+        pjsip_rx_data *rdata
+    ctypedef void (*pjsua_on_rejected_incoming_call_cb)(const pjsua_on_rejected_incoming_call_param *) noexcept
+    ctypedef struct pjsua_callback:
+        pjsua_on_rejected_incoming_call_cb on_rejected_incoming_call
+    ctypedef struct pjsua_config:
+        pjsua_callback cb
+
+cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
+    struct pjsua_data:
+        pjsua_config ua_cfg
+    pjsua_data pjsua_var
+
+cdef object told = None
+
+
+cdef void on_rejected(const pjsua_on_rejected_incoming_call_param *param) noexcept with gil:
+    if told is None or param.rdata == NULL:
+        return
+    try:
+        host = (<bytes>param.rdata.pkt_info.src_name).decode()
+        source = f"[{host}]:{param.rdata.pkt_info.src_port}" if ":" in host else f"{host}:{param.rdata.pkt_info.src_port}"
+        message = param.rdata.msg_info.msg_buf[:param.rdata.msg_info.len].decode(errors="replace")
+        told(source, message, param.st_code)
+    except Exception:
+        logging.getLogger(__name__).exception("an INVITE that PJSIP refused")
+
+
+def listen(heard):
+    global told
+    told = heard
+    pjsua_var.ua_cfg.cb.on_rejected_incoming_call = &on_rejected
+
+
+def forget():
+    global told
+    told = None
