@@ -155,7 +155,7 @@ class Callback(Base):
 
 
 class Message(Base):
-    """A voicemail. `path` is below the messages folder."""
+    """A voicemail. `path` is below the recordings folder."""
 
     __tablename__ = "messages"
 
