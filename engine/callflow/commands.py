@@ -38,7 +38,7 @@ class RejectCaller(Command):
 
 @dataclass(frozen=True, slots=True)
 class HangUpCaller(Command):
-    """End the answered leg with BYE."""
+    """End the answered leg with BYE, or with CANCEL that of a callback's customer who has not picked up."""
 
 
 # ---- the plan
@@ -105,7 +105,9 @@ class StopMusic(Command):
 
 @dataclass(frozen=True, slots=True)
 class StartRecording(Command):
-    """Record the caller's leg from here on."""
+    """Record the caller's leg from here on, to a path below the recordings folder."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

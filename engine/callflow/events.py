@@ -135,6 +135,11 @@ class ErrandDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordPlanned(Event):
+    step: steps.Record
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePlanned(Event):
     step: steps.Queue
 
@@ -155,14 +160,14 @@ class HangUpPlanned(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallbackBegan(Event):
-    """A promised callback goes into its queue as a virtual caller, with its original arrival.
-
-    caller.ani is the customer's number.
-    """
+    """A promised callback goes into its queue as a virtual caller, with its original arrival. caller.ani is the
+    customer's number."""
 
     caller: plan.Caller
     step: steps.Queue
     customer_first: bool
+    ring_for_s: float = 30.0  # how long the customer's phone rings at most
+    greeting: tuple[steps.Item, ...] = ()  # customer first: said over the music when the customer has picked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +256,12 @@ class TalkEnded(CalledEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Greeted(Event):
+class Greeted(CalledEvent):
     """The whisper to the agent and the greeting to the caller have both ended; at once if there was neither."""
 
 
 @dataclass(frozen=True, slots=True)
-class GreetedAgent(Event):
+class GreetedAgent(CalledEvent):
     """The same in a callback, agent first: the customer is not called yet."""
 
 
@@ -299,8 +304,7 @@ class LegsGone(Event):
 
 @dataclass(frozen=True, slots=True)
 class LegMedia:
-    """A leg's audio stream stands, or was rebuilt by a re-INVITE: its conference slot and pjsua's number of the
-    call."""
+    """A leg's audio stream stands, or was rebuilt by a re-INVITE: conference slot, and pjsua's number of the call."""
 
     leg: int
     slot: int
@@ -355,15 +359,26 @@ class RecordingTrouble:
 CALL_EVENTS: tuple[type[Event], ...] = (
     CallArrived,
     CallTurnedAway,
+    CallbackBegan,
     CallerAnswered,
+    CallerHears,
     CallerDigit,
+    KeyChosen,
     CallerGone,
     AnswerPlanned,
+    EarlyMediaPlanned,
     PlayPlanned,
+    AskPlanned,
+    VoicemailPlanned,
+    MessagesPlanned,
+    ErrandPlanned,
+    ErrandDone,
+    RecordPlanned,
     QueuePlanned,
     TransferPlanned,
     HangUpPlanned,
     AgentReserved,
+    CallbackTurn,
     OfferExpired,
     OfferWithdrawn,
     OffersFailed,
@@ -371,7 +386,12 @@ CALL_EVENTS: tuple[type[Event], ...] = (
     CalledRinging,
     CalledAnswered,
     CalledRefused,
+    Greeted,
+    GreetedAgent,
     CalledGone,
+    TalkEnded,
+    CustomerAnswered,
+    CustomerRefused,
     PlayFinished,
     HangUpOrdered,
     CallFailed,

@@ -28,15 +28,17 @@ class Cdr:
     disposition: str | None = None  # None while the call lives
     status: int | None = None  # SIP status that ended it, 200 after a normal BYE
     ended_by: str | None = None  # caller, agent, called, plan, switch, or an operator's name
-    recording: str | None = None  # path below the recordings folder
+    recording: str | None = None  # path below the recordings folder, of the first if there are several
+    kind: str = "inbound"  # or callback: we called the customer, whose number is `ani`
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a call: waiting in a queue, an offer to an agent, a talk, the wrap-up after it."""
+    """A stretch of a call: waiting in a queue, an offer to an agent, calling a customer, a talk, the wrap-up after
+    it."""
 
     call: str
-    kind: str  # queue, offer, talk, wrap_up
+    kind: str  # queue, offer, customer (calling one back), talk, wrap_up
     began_at: float
     ended_at: float
     outcome: str
@@ -102,7 +104,7 @@ class Message:
     call: str
     at: datetime
     seconds: float
-    path: str  # below the folder of messages
+    path: str  # below the recordings folder
     heard_at: datetime | None = None
     heard_by: str | None = None
     deleted_at: datetime | None = None

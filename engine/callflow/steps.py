@@ -108,6 +108,16 @@ class Consent(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Record(Step):
+    """Begin or end the recording of the call from here on."""
+
+    is_on: bool = True
+
+    def describe(self) -> str:
+        return f"record {'on' if self.is_on else 'off'}"
+
+
+@dataclass(frozen=True, slots=True)
 class Voicemail(Step):
     """Take a message after a tone: until any key, or max_s. A caller who hangs up has left it."""
 
@@ -190,16 +200,6 @@ class Callback(Errand):
 
     def describe(self) -> str:
         return f"callback to {self.number} by queue {self.queue} ({self.reason})"
-
-
-@dataclass(frozen=True, slots=True)
-class Record(Errand):
-    """Begin or end the recording of the call from here on."""
-
-    is_on: bool = True
-
-    def describe(self) -> str:
-        return f"record {'on' if self.is_on else 'off'}"
 
 
 # ---- the queue

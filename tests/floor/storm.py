@@ -90,6 +90,7 @@ class Storm:
         self.play = 0  # the prompts that play at the caller's leg
         self.has_music = False
         self.bridged: int | None = None
+        self.n_targets = 0  # transfer targets that talked
         self.n_done: Counter[type[do.Command]] = Counter()
         self.segments: list[Any] = []
         self.rung: list[tuple[str, float]] = []
@@ -158,7 +159,7 @@ class Storm:
 
     def time_up(self) -> None:
         state = self.call.state
-        if state in (State.NEW, State.ROUTING, State.OFFERING, State.ENDED):
+        if state in (State.NEW, State.OFFERING, State.GREETING, State.ENDED):
             raise Fault(f"timer: TimeUp in state {state}")
         self.tell(ev.TimeUp())
 
@@ -335,6 +336,14 @@ class Storm:
         phone.told = "bye" if phone.heard == "up" else "cancel"
         self.later(self.travel_s(), self.told_to_end, command.offer, phone, phone.told)
 
+    def greet(self, command: do.Greet) -> None:
+        if self.caller.heard != "up" or self.called[command.offer].heard != "up":
+            raise Fault("order: a greeting on a leg that is not up")
+        if self.play or self.has_music:
+            raise Fault("order: a greeting over prompts or music")
+        self.later(2 * self.travel_s() * self.rng.choice((0, 1)), self.tell, ev.Greeted(command.offer))
+        self.later(self.rng.random() * 90, self.called_leaves, command.offer, self.called[command.offer])
+
     def bridge(self, command: do.Bridge) -> None:
         phone = self.called[command.offer]
         if self.bridged is not None or self.caller.heard != "up" or phone.heard != "up" or phone.told:
@@ -342,6 +351,7 @@ class Storm:
         if self.play or self.has_music:
             raise Fault("bridge: the caller still hears prompts or music")
         self.bridged = command.offer
+        self.n_targets += phone.party == TRANSFER.uri
         self.later(self.rng.random() * 90, self.called_leaves, command.offer, phone)
 
     def drop_legs(self, command: do.DropLegs) -> None:
@@ -405,7 +415,8 @@ class Storm:
         by_kind = {kind: [s for s in self.segments if s.kind == kind] for kind in ("offer", "queue", "talk")}
         if sorted((s.agent, s.began_at) for s in by_kind["offer"]) != sorted(self.rung):
             raise Fault("record: not one segment for each offer")
-        if len(by_kind["queue"]) != n_done[do.Enqueue] or len(by_kind["talk"]) != n_done[do.Bridge]:
+        n_talks = n_done[do.TakeOffer] + self.n_targets
+        if len(by_kind["queue"]) != n_done[do.Enqueue] or len(by_kind["talk"]) != n_talks:
             raise Fault("record: not one segment for each wait and talk")
         if (cdr.connected_at is None) is bool(by_kind["talk"]):
             raise Fault("record: the CDR and the talk disagree")
@@ -452,6 +463,7 @@ _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {
     do.RingAgent: Storm.ring_agent,
     do.DialOut: Storm.dial_out,
     do.HangUpCalled: Storm.hang_up_called,
+    do.Greet: Storm.greet,
     do.Bridge: Storm.bridge,
     do.DropLegs: Storm.drop_legs,
     do.OpenCdr: Storm.open_cdr,

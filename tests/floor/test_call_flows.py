@@ -54,7 +54,8 @@ def test_the_times_of_a_call(play):
         >> at(12) >> ev.CalledAnswered(1) << do.TakeOffer
         << segment("offer", "answered", began_at=8, ended_at=12)
         << segment("queue", "answered", began_at=3, ended_at=12)
-        << do.StopPrompts << do.StopMusic << do.Bridge
+        << do.StopPrompts << do.StopMusic << do.Greet
+        >> at(14) >> ev.Greeted(1) << do.Bridge
         >> at(72) >> ev.CalledGone(1)
         << do.ReleaseAgent << segment("talk", "agent", began_at=12, ended_at=72) << do.HangUpCaller
         >> at(73) >> ev.LegsGone() << cdr(arrived_at=0, answered_at=1, connected_at=12, ended_at=73)
@@ -90,7 +91,8 @@ def test_recording_from_the_bridge_on(play):
         >> ev.QueuePlanned(steps.SUPPORT) << do.StartMusic << do.Enqueue
         >> ev.AgentReserved(1, "101") << do.RingAgent
         >> ev.CalledAnswered(1) << do.TakeOffer << segment("offer", "answered") << segment("queue", "answered")
-        << do.StopPrompts << do.StopMusic << do.Bridge(1) << do.StartRecording()
+        << do.StopPrompts << do.StopMusic << do.Greet
+        >> ev.Greeted(1) << do.Bridge(1) << do.StartRecording("c1.wav")
     )
 
 
@@ -185,7 +187,7 @@ def test_a_refused_offer_goes_to_the_next_agent(play, refusal, status):
         >> ev.AgentReserved(2, "102") << do.RingAgent(2, "102")
         >> ev.CalledAnswered(2) << do.TakeOffer(2)
         << segment("offer", "answered", agent="102") << segment("queue", "answered", began_at=0)
-        << do.StopPrompts << do.StopMusic << do.Bridge(2)
+        << do.StopPrompts << do.StopMusic << do.Greet >> ev.Greeted(2) << do.Bridge(2)
     )
 
 
@@ -235,7 +237,7 @@ def test_two_phones_ring_and_one_wins(play):
         >> ev.AgentReserved(2, "102") << do.RingAgent(2, "102")
         >> ev.CalledAnswered(2) << do.TakeOffer(2) << segment("offer", "answered", agent="102")
         << segment("offer", "elsewhere", agent="101") << do.HangUpCalled(1, elsewhere=True)
-        << segment("queue", "answered") << do.StopPrompts << do.StopMusic << do.Bridge(2)
+        << segment("queue", "answered") << do.StopPrompts << do.StopMusic << do.Greet >> ev.Greeted(2) << do.Bridge(2)
         >> ev.CalledAnswered(1) << do.HangUpCalled(1) << state(State.TALKING)
         >> ev.CalledGone(1) << state(State.TALKING)
     )
@@ -294,6 +296,7 @@ def test_announcements_while_waiting(play):
         >> after(4) >> ev.PlayFinished(1) << state(State.QUEUED)
         >> at(45) >> expire() << do.PlayPrompts(2, please_wait, "zh")
         >> ev.AgentReserved(1, "101") << do.RingAgent
+        >> at(49) >> ev.PlayFinished(2) << state(State.OFFERING)
         >> at(100) >> ev.CalledRefused(1, Refusal.BUSY, 486) << segment("offer", "busy") << do.DeclineOffer
         >> ev.OffersFailed() >> expire() << do.PlayPrompts(3, please_wait, "zh")
     )

@@ -1,0 +1,94 @@
+"""Somebody has picked up: the greeting, the talk and its ends; and calling a transfer target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from engine.callflow import commands as do
+from engine.callflow import events as ev
+from engine.callflow.chapters import ending
+from engine.callflow.commands import Command
+
+if TYPE_CHECKING:
+    from engine.callflow.call import Call
+
+_TRANSFER_RESULTS: Mapping[ev.Refusal, str] = {
+    ev.Refusal.BUSY: "busy",
+    ev.Refusal.NO_ANSWER: "no_answer",
+    ev.Refusal.REJECTED: "failed",
+    ev.Refusal.UNREACHABLE: "failed",
+}
+
+# ---- an agent
+
+
+def greet(call: Call, event: ev.CalledAnswered, now: float) -> Iterator[Command]:
+    """The first answer wins; the other phones learn that the call was completed elsewhere. The caller's music ends."""
+    step = call.queue
+    assert step
+    partner = call.offers[event.offer].party
+    yield do.TakeOffer(event.offer)
+    yield call.close_offer(event.offer, "answered", now)
+    for other in list(call.offers):
+        yield call.close_offer(other, "elsewhere", now)
+        yield do.HangUpCalled(other, elsewhere=True)
+    yield call.close_wait("answered", now)
+    call.open_offer(event.offer, partner, now)
+    call.talk, call.partner = event.offer, partner
+    if call.is_caller_up:
+        call.verdict = "answered"
+        call.set(agent=partner, connected_at=now)
+    yield from call.silence()
+    yield do.Greet(event.offer, step.whisper, step.greeting, step.language)
+
+
+def bridge(call: Call, event: ev.Greeted, now: float) -> Iterator[Command]:
+    yield do.Bridge(event.offer)
+    if call.rules.record_from == "talked":
+        yield from call.start_recording()
+
+
+def go_on_served(call: Call, event: ev.TalkEnded, now: float) -> Iterator[Command]:
+    del call.offers[event.offer]
+    yield from ending.end_talk(call, "agent", now)
+    yield do.TakeStep("served")
+
+
+# ---- a transfer target
+
+
+def dial_out(call: Call, event: ev.TransferPlanned, now: float) -> Iterator[Command]:
+    call.transfer = event.step
+    call.open_offer(event.offer, event.step.uri, now)
+    if event.step.ringback:
+        yield do.StartMusic(event.step.ringback)
+    yield do.DialOut(event.offer, event.step.uri)
+
+
+def connect_target(call: Call, event: ev.CalledAnswered, now: float) -> Iterator[Command]:
+    partner = call.offers[event.offer].party
+    yield call.close_offer(event.offer, "answered", now)
+    call.open_offer(event.offer, partner, now)
+    call.talk, call.partner, call.verdict = event.offer, partner, "transferred"
+    call.set(connected_at=now)
+    yield from call.silence()
+    yield do.Bridge(event.offer)
+    if call.rules.record_from == "talked":
+        yield from call.start_recording()
+
+
+def go_on_refused(call: Call, event: ev.CalledRefused, now: float) -> Iterator[Command]:
+    call.transfer = None
+    yield from call.silence()
+    yield call.close_offer(event.offer, event.refusal, now, event.status)
+    yield do.TakeStep(_TRANSFER_RESULTS[event.refusal])
+
+
+def go_on_unanswered(call: Call, event: ev.TimeUp, now: float) -> Iterator[Command]:
+    (offer,) = call.offers
+    call.transfer = None
+    yield from call.silence()
+    yield call.close_offer(offer, ev.Refusal.NO_ANSWER, now)
+    yield do.HangUpCalled(offer)
+    yield do.TakeStep("no_answer")
