@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from engine.callflow.events import RecordingClosed
-from engine.callflow.record import AgentSpan, Cdr, Segment
+from engine.callflow.record import AgentSpan, CallbackEntry, Cdr, Message, Segment
 
 EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -44,6 +44,17 @@ def span(agent: str = "amy", state: str = "READY", at: float = 5.0) -> AgentSpan
 
 def recording(call: str) -> RecordingClosed:
     return RecordingClosed(leg=1, path=f"2026-11-22/{call}.wav", seconds=60.25, n_overruns=0, lost_s=0.0)
+
+
+def callback(call: str, number: str = "+8613800138000", at: float = 10.0, **changes) -> CallbackEntry:
+    """Asked for at `at`, by a call that came then."""
+    at_utc = to_utc(at)
+    made = CallbackEntry(call, number, "support", "timeout", at_utc, at_utc, at_utc, at_utc)
+    return replace(made, **changes)
+
+
+def message(id: str, box: str = "queue:support", at: float = 10.0) -> Message:
+    return Message(id, box, "+8613800138000", id, to_utc(at), 12.5, f"messages/{id}.wav")
 
 
 def stored(path, table: str) -> list[dict]:
