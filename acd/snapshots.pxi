@@ -33,6 +33,9 @@ cdef struct QueueRow:
     int64_t members
     int64_t logged_in
     int64_t working
+    int64_t reserve_on
+    int64_t recent  # bit per call of the last 64, 1 within the service level, the newest lowest
+    int64_t n_recent
     double oldest_wait_s
     double ewt_median_s  # of the next to come
     double ewt_p80_s
@@ -94,7 +97,7 @@ COLUMNS = {
     "queues": "queue offered answered abandoned timed_out overflowed called_back withdrawn failed waiting ringing talking "
               "released in_sl abandoned_in_sl short wait_us max_wait_us lost_wait_us talk_us wrap_us refused_no_agent "
               "refused_no_skill refused_full refused_wait estimated within_median within_p80 members logged_in working "
-              "oldest_wait_s: ewt_median_s: ewt_p80_s:",
+              "reserve_on recent n_recent oldest_wait_s: ewt_median_s: ewt_p80_s:",
     "agents": "agent state reason offer call offers answered refused no_answer busy unreachable cancelled logged_out_us "
               "not_ready_us ready_us reserved_us talking_us acw_us since: occupancy:",
     "calls": "call queue state step agent preferred arrival: enqueued: head_start_s: expires: held_until: "
@@ -131,6 +134,7 @@ cdef int64_t fill_queues(Core* k, QueueRow* row) noexcept nogil:
         row.refused_full, row.refused_wait = q.n_refused[3], q.n_refused[4]
         row.estimated, row.within_median, row.within_p80 = q.n_estimated, q.n_within_median, q.n_within_p80
         row.members, row.logged_in, row.working = q.n_members, q.n_logged, q.n_working
+        row.reserve_on, row.recent, row.n_recent = q.reserve_on, <int64_t>q.recent, q.n_recent
         row.oldest_wait_s = fmax(0.0, k.now - oldest_enqueue(k, i))
         estimate_at(q, q.n_waiting + 1, &row.ewt_median_s, &row.ewt_p80_s)
         if q.n_waiting == 0 and q.free_root:

@@ -91,7 +91,14 @@ class Daemon:
             if not attempts.problems:
                 self.media = attempts.make(lambda: Media(recorded, settings.recording.rate))
         self.trace = Trace(state / "trace", settings.trace_days)
-        self.acd = Acd(loaded.staff, loaded.book, 2 * settings.limits.max_calls, self.started_at, self._tell_trace)
+        self.acd = Acd(
+            loaded.staff,
+            loaded.book,
+            2 * settings.limits.max_calls,
+            self.started_at,
+            self._tell_trace,
+            begins_file=lambda now: self.trace.begins_file(self.clock.to_utc(now)),
+        )
         self.switch = Switch(
             settings,
             loaded.staff,

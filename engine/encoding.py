@@ -1,12 +1,14 @@
 """Frozen dataclasses as JSON values and back, so that a trace can say which staff and which steps a day was run with.
 
-Counterparts: engine/acd.py writes the staff into the trace's first line, engine/replay.py builds it again from there.
+Counterparts: engine/acd writes the staff into the trace's first line, engine/replay.py builds it again from there.
 """
 
+import base64
 import dataclasses
 import hashlib
 import json
 import types
+import zlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -37,13 +39,29 @@ def decode(kind: Any, value: Any) -> Any:
         return kind(**{name: decode(hints[name], item) for name, item in value.items()})
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return None if value is None else decode(next(one for one in arguments if one is not type(None)), value)
+        return None if value is None else decode(_one_of(arguments, value), value)
     if origin is tuple:
         kinds = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
         return tuple(decode(one, item) for one, item in zip(kinds, value, strict=True))
     if origin is Mapping:
         return {key: decode(arguments[1], item) for key, item in value.items()}
     return value
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any) -> Any:
+    """Of the kinds that a value may have: a dataclass where there are fields."""
+    return next(
+        one for one in kinds if one is not type(None) and dataclasses.is_dataclass(one) == isinstance(value, Mapping)
+    )
+
+
+def pack(value: bytes) -> str:
+    """Bytes as text that JSON can hold."""
+    return base64.b64encode(zlib.compress(value, 1)).decode()
+
+
+def unpack(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
 
 
 @cache

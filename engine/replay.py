@@ -1,16 +1,17 @@
 """A recorded day through the core once more: the same verbs at the same times must bring about the same, bit for bit.
 
-The trace holds everything that the ACD was asked (engine/acd.py tells it). This file builds the ACD again from the
+The trace holds everything that the ACD was asked (engine/acd tells it). This file builds the ACD again from the
 trace's first line, asks it the same, and compares line by line what it tells: every offer and every change of an
 agent's state with its time, at the end the counters. No configuration, clock or network is needed. A trace may hold
-several runs of the daemon, one behind the other; a run may go on over several files.
+several runs of the daemon, one behind the other; a run may go on over several files, and its first files may be gone:
+then it is played from the first checkpoint on.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.acd import Acd, Followed, UnknownName, place_of
+from engine.acd import Acd, Followed, UnknownName
 from engine.callflow.events import Refusal
 from engine.callflow.plan import PlanBook
 from engine.callflow.staff import Staff
@@ -25,13 +26,15 @@ _ASK: Mapping[str, Callable[[Acd, "Exact", Row, float], None]] = {
     "log_out": lambda acd, run, args, now: acd.log_out(args["agent"], now),
     "ready": lambda acd, run, args, now: acd.ready(args["agent"], now),
     "not_ready": lambda acd, run, args, now: acd.not_ready(args["agent"], args["reason"], now),
-    "enqueue": lambda acd, run, args, now: acd.enqueue(args["call"], run.steps[args["step"]], now),
+    "enqueue": lambda acd, run, args, now: acd.enqueue(args["call"], run.step(args), now, args.get("arrival")),
     "leave": lambda acd, run, args, now: acd.leave(args["call"], args["outcome"], now),
     "take": lambda acd, run, args, now: acd.take(args["offer"], now),
     "decline": lambda acd, run, args, now: acd.decline(args["offer"], Refusal(args["refusal"]), now),
     "give_back": lambda acd, run, args, now: acd.give_back(args["offer"], now),
     "release": lambda acd, run, args, now: acd.release(args["call"], now),
     "advance": lambda acd, run, args, now: acd.advance(now),
+    "apply": lambda acd, run, args, now: acd.reconfigure(*configured(args), args["digest"], now),
+    "checkpoint": lambda acd, run, args, now: acd.checkpoint(now, args["now"]),
     "stop": lambda acd, run, args, now: acd.stop(now),
 }
 
@@ -46,7 +49,8 @@ class Difference:
 
 
 class Exact:
-    """One run of the daemon, from its `start` line on. Take every ACD line; stop at the first difference."""
+    """One run of the daemon, from its `start` line or a `checkpoint` on. Take every ACD line; stop at the first
+    difference."""
 
     def __init__(self, start: Row) -> None:
         about = start["args"]
@@ -57,34 +61,52 @@ class Exact:
         self.n_offers = 0
         self.difference: Difference | None = None
         self.counters_agree: bool | None = None  # None while the closing line has not come: the daemon did not stop
-        steps = [decode(Queue, step) for step in about["steps"]]
-        self.steps: dict[str, Queue] = {place_of(step): step for step in steps}
-        self._n = start["n"]
+        self.n = start["n"]  # of the line taken last
         self._told: list[Row] = []
-        book = PlanBook(tuple(steps), {}, {})
-        self._acd = Acd(decode(Staff, about["staff"]), book, about["n_calls"], start["t"], self._hear, about["seed"])
+        if start["acd"] == "start":
+            self._acd = Acd(*configured(about), about["n_calls"], start["t"], self._hear, about["seed"])
+        else:
+            self._acd = Acd.restored(about, start["t"], self._hear)
+            self._acd.checkpoint(start["t"], about["now"])
+            self._compare(start, self._told[0])
         self._told.clear()
+
+    def step(self, args: Row) -> Queue:
+        """The queue step that a call came to: one of the plans, or as the line tells it."""
+        if not isinstance(args["step"], str):
+            told: Queue = decode(Queue, args["step"])
+            return told
+        step = self._acd.floor.steps[args["step"]]
+        if step.preferred and "preferred" in args:
+            return replace(step, preferred=replace(step.preferred, agent=args["preferred"]))
+        return step
 
     def _hear(self, now: float, verb: str, arguments: Row, followed: Followed) -> None:
         out = [list(output) for output in followed]
         self._told.append({"t": now, "acd": verb, "args": arguments, "out": out})
 
     def take(self, line: Row) -> None:
+        due, self.n = self.n + 1, line["n"]
         if self.difference:
             return
-        self._n += 1
-        if line["n"] != self._n:
-            lost = f"lines {self._n} to {line['n'] - 1} of the ACD are missing: the disk was too slow for the trace"
-            self.difference = Difference(self._n, lost, None)
+        if line["n"] != due:
+            lost = f"lines {due} to {line['n'] - 1} of the ACD are missing: the disk was too slow for the trace"
+            self.difference = Difference(due, lost, None)
             return
-        recorded = {name: line[name] for name in ("t", "acd", "args", "out")}
         replayed = self._ask(line)
-        self.n_verbs += line["acd"] not in ("advance", "stop")
+        self.n_verbs += line["acd"] not in ("advance", "checkpoint", "stop")
         self.n_offers += sum(output[0] == "OFFER" for output in line["out"])
+        self._compare(line, replayed)
         if line["acd"] == "stop":
-            self.counters_agree = replayed == recorded
+            self.counters_agree = self.difference is None
+
+    def _compare(self, line: Row, replayed: Row | None) -> None:
+        recorded = {name: line[name] for name in ("t", "acd", "args", "out")}
+        if line["acd"] == "checkpoint" and replayed:  # the core's memory has bytes that mean nothing
+            recorded["args"] = {**recorded["args"], "core": None}
+            replayed = {**replayed, "args": {**replayed["args"], "core": None}}
         if replayed != recorded:
-            self.difference = Difference(self._n, *_apart(recorded, replayed))
+            self.difference = Difference(self.n, *_apart(recorded, replayed))
 
     def _ask(self, line: Row) -> Row | None:
         """What the ACD tells now; None if it tells nothing."""
@@ -105,10 +127,11 @@ def _apart(recorded: Row, replayed: Row | None) -> tuple[Any, Any]:
     """The smallest part of two lines that differs."""
     if replayed is None or "error" in replayed:
         return recorded, replayed
-    if recorded["acd"] == "stop" and recorded["args"] != replayed["args"]:
+    if recorded["acd"] in ("stop", "checkpoint") and recorded["args"] != replayed["args"]:
         pairs = [
             (f"{what} {n} {name}", mine[name], row.get(name))
             for what, rows in recorded["args"].items()
+            if what in ("queues", "agents", "serving", "calls")
             for n, (mine, row) in enumerate(zip(rows, replayed["args"].get(what, ()), strict=False), 1)
             for name in mine
             if mine[name] != row.get(name)
@@ -120,12 +143,25 @@ def _apart(recorded: Row, replayed: Row | None) -> tuple[Any, Any]:
     return recorded, replayed
 
 
+def configured(args: Row) -> tuple[Staff, PlanBook]:
+    """Staff and plans of a `start` or `apply` line."""
+    return decode(Staff, args["staff"]), PlanBook(tuple(decode(Queue, step) for step in args["steps"]), {}, {})
+
+
 def replay(rows: Iterable[Row]) -> list[Exact]:
-    """Every run in the lines of a trace. Lines of calls are passed over, so are ACD lines before the first start."""
+    """Every run in the lines of a trace. Lines of calls are passed over, so are ACD lines before the first start or
+    checkpoint. Where a run has lines missing, its next checkpoint begins another."""
     runs: list[Exact] = []
     for row in rows:
-        if row.get("acd") == "start":
+        if "acd" not in row:
+            continue
+        if begins_run(row, runs[-1].n if runs else None):
             runs.append(Exact(row))
-        elif "acd" in row and runs:
+        elif runs:
             runs[-1].take(row)
     return runs
+
+
+def begins_run(row: Row, n: int | None) -> bool:
+    """Whether a replay begins at this line. `n`: the number of the line before it in the run, None without a run."""
+    return row["acd"] == "start" or (row["acd"] == "checkpoint" and row["n"] - 1 != n)

@@ -4,26 +4,31 @@ ACD was asked, with what followed there. Always on.
 Ladders are drawn from it (cli/ladder.py); a bad night can be played again (engine/replay.py) and judged
 (engine/audit.py) from it. A thread of its own writes the lines, so that a slow or frozen disk never holds a call; what
 does not fit its queue is dropped and counted. ACD lines are numbered, so that a reader sees what is missing.
+
+A file holds a day of UTC and stands alone: it begins with the daemon's start or with a checkpoint of the ACD, so that
+the days before may be removed.
 """
 
 import dataclasses
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, TextIO
 
 from engine.callflow.commands import Command
 from engine.callflow.events import Event
+from engine.encoding import pack
 
 MAX_PENDING = 100_000
 FLUSH_S = 0.5
 
 Row = dict[str, Any]
 
-_as_json = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode  # made once: it costs as much as a line
+# made once: it costs as much as a line
+_as_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=pack).encode
 
 _CallLine = tuple[float, datetime, str, Event, str, str, list[Command], str | None]
 _AcdLine = tuple[float, datetime, int, str, dict[str, Any], Sequence[Any]]
@@ -37,6 +42,7 @@ class Trace:
         self._folder = folder
         self._keep_days = keep_days
         self._n_acd = 0
+        self._acd_day: date | None = None
         self._lines: Queue[_CallLine | _AcdLine | None] = Queue(MAX_PENDING)
         self._file: TextIO | None = None
         self._day = ""
@@ -58,11 +64,17 @@ class Trace:
         """`at` is UTC of `now`; `note` says why a late event meant nothing."""
         self._put((now, at, call, event, was, state, commands, note))
 
+    def begins_file(self, at: datetime) -> bool:
+        """Whether an ACD line of this moment would be the first of its day, and not the first of all: a checkpoint is
+        due."""
+        return self._acd_day is not None and at.date() != self._acd_day
+
     def write_acd(
         self, now: float, at: datetime, verb: str, arguments: dict[str, Any], followed: Sequence[Any]
     ) -> None:
-        """What the ACD was asked and what followed, as engine/acd.py tells it."""
+        """What the ACD was asked and what followed, as engine/acd tells it."""
         self._n_acd += 1
+        self._acd_day = at.date()
         self._put((now, at, self._n_acd, verb, arguments, followed))
 
     def _put(self, line: _CallLine | _AcdLine) -> None:

@@ -27,18 +27,18 @@ def call(acd: Acd, name: str, now: float) -> Row:
     return {
         "call": name,
         "state": found["state"].name,
-        "queue": acd.queue_names[found["queue"]],
+        "queue": acd.floor.queue_names[found["queue"]],
         "position": found["position"] or None,
         "waited_s": round(found["waited_s"], 3),
         "head_start_s": _finite(found["head_start_s"]),
         "strict_priority": found["head_start_s"] == math.inf,
         "leaves_in_s": _from_now(found["expires"], now),
         "relaxation_step": found["step"],
-        "needs": [{acd.skill_names[skill]: level for skill, level in term.items()} for term in found["needs"]],
-        "declined_by": [acd.agent_names[agent] for agent in found["declined"]],
-        "before": [{"call": acd.call_name(other), "queue": acd.queue_names[queue]} for other, queue in found["before"]],
+        "needs": [{acd.floor.skill_name(skill): level for skill, level in term.items()} for term in found["needs"]],
+        "declined_by": [acd.floor.agent_names[agent] for agent in found["declined"]],
+        "before": [{"call": acd.call_name(other), "queue": acd.floor.queue_names[queue]} for other, queue in found["before"]],
         "agents": [
-            {"agent": acd.agent_names[agent], "verdict": verdict.name, "in_s": _from_now(moment, now)}
+            {"agent": acd.floor.agent_names[agent], "verdict": verdict.name, "in_s": _from_now(moment, now)}
             for agent, verdict, moment in found["agents"]
         ],
     }
@@ -58,7 +58,7 @@ def agent(acd: Acd, name: str, now: float) -> Row:
         "next": acd.call_name(found["next"]),
         "queues": [
             {
-                "queue": acd.queue_names[queue],
+                "queue": acd.floor.queue_names[queue],
                 "first": acd.call_name(first),
                 "verdict": verdict.name if isinstance(verdict, Verdict) else None,
             }

@@ -4,6 +4,7 @@ the core.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from engine.callflow.conditions import Stretches
 from engine.callflow.steps import Announce, Item, Needs
@@ -51,7 +52,13 @@ class Queue:
     needs: Needs = ()  # asked of every call, besides what the plan asks
     ring_for_s: float = 20.0
     wrap_up_s: float = 0.0
+    n_ring: int = 1  # ring so many free agents at once, 0: all
     max_length: int | None = None  # waiting calls; one more gets the plan's `full`
+    max_ewt_s: float | None = None  # a call that would wait longer, by the estimated median, gets the plan's `too long`
+    reserve_on_s: float = inf  # reserves serve too while somebody has waited this long ...
+    reserve_off_s: float = 0.0  # ... until nobody has waited this long; 0: until nobody waits
+    reserve_on_sl: float = 0.0  # or while the service level of the last calls is below so many percent ...
+    reserve_off_sl: float = 0.0  # ... until it is so many
     sl_percent: float = 80.0  # service level: so many percent of the calls offered ...
     sl_within_s: float = 20.0  # ... answered within so many seconds
     music: str = ""
@@ -69,11 +76,13 @@ class Queue:
 @dataclass(frozen=True, slots=True)
 class Serves:
     """An agent's place in a queue: lower ranks are offered first; `from_s` is the wait from which on the agent helps
-    out."""
+    out; a reserve helps only while the queue is in need; `weight` is the chance with strategy weighted."""
 
     queue: str
     rank: int = 1
     from_s: float = 0.0
+    weight: int = 1
+    reserve: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,8 @@ class Agent:
     skills: Mapping[str, int]  # skill -> level, 1 to 100
     queues: tuple[Serves, ...]
     at_start: str = "logged_out"  # logged_out, not_ready, ready
+    groups: tuple[str, ...] = ()
+    wrap_up_s: float | None = None  # None: the queue's
     pin: str = ""  # digits, to listen to messages by phone; empty: not by phone
     listens: tuple[str, ...] = ()  # boxes (queue:NAME, agent:ID) besides the agent's own
 
@@ -93,6 +104,7 @@ class Staff:
     skills: tuple[str, ...]
     queues: Mapping[str, Queue]
     agents: Mapping[str, Agent]
+    groups: tuple[str, ...] = ()
 
 
 def meets(skills: Mapping[str, int], needs: Needs) -> bool:

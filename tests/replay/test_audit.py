@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import acd
+from engine.acd import face, floor
 from engine.audit import audit, runs
 from tests.replay import days
 from tests.replay.days import EPOCH, RandomDay, conductors_day, random_day, traced
@@ -215,7 +215,7 @@ def test_control_a_core_without_the_law_is_found(
     law: str, checked: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Traces of the real core with one law left out; what the broken core raises by itself does not count."""
-    for user in (acd, days):
+    for user in (face, floor, days):
         monkeypatch.setattr(user, "acd_core", checked)
     checked.break_law(law)
     try:

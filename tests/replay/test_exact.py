@@ -27,7 +27,7 @@ def test_any_day_comes_out_the_same(make, tmp_path: Path) -> None:
 def test_every_verb_that_is_told_can_be_asked_again() -> None:
     told = set(re.findall(r'_tell\(now, "(\w+)"', inspect.getsource(acd.Acd)))
     assert len(told) > 10
-    assert told == set(_ASK)
+    assert told - {"start"} == set(_ASK)
 
 
 def a_day(folder: Path, kind: str) -> tuple[list[dict], int]:
