@@ -5,16 +5,40 @@ Legs are the conductor's numbers. A leg is known here from its first mention to 
 stream stands takes effect when it does. Engine thread only, after the pjsua library has started.
 """
 
+import logging
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.callflow.errors import MediaError
-from engine.callflow.events import LegPlayed, RecordingClosed, RecordingTrouble
+from engine.callflow.events import LegPlayed, RecordingTrouble
+from engine.doors import MediaNews
 from engine.media import ports
+from engine.media.files import Files
 from engine.media.mixer import Mixer
-from engine.media.recorder import Recorder
+from engine.media.recorder import AudioFile, MessageFile, Recorder, RecordingFile
 from engine.media.sounds import Sounds
+
+log = logging.getLogger(__name__)
+
+KINDS: dict[int, type[AudioFile]] = {ports.CALL: RecordingFile, ports.MESSAGE: MessageFile}
+
+
+@dataclass(slots=True)
+class Play:
+    """One that waits for files, or for one before it that does."""
+
+    play: int
+    items: "list[ports.Sound | Future[ports.Sound | None]]"
+
+    def is_ready(self) -> bool:
+        return all(item.done() for item in self.items if isinstance(item, Future))
+
+    def sounds(self) -> list[ports.Sound]:
+        read = [item.result() if isinstance(item, Future) else item for item in self.items]
+        return [sound for sound in read if sound is not None]
 
 
 @dataclass(slots=True)
@@ -25,8 +49,9 @@ class Leg:
     queue_audio: ports.QueueAudio | None = None
     has_music: bool = False
     plays: set[int] = field(default_factory=set)  # asked for and not ended
-    to_record: Path | None = None  # its stream does not stand yet
-    is_recorded: bool = False
+    reading: deque[Play] = field(default_factory=deque)  # those of them that are not ready
+    to_record: dict[int, Path] = field(default_factory=dict)  # its stream does not stand yet
+    recordings: dict[int, AudioFile] = field(default_factory=dict)  # CALL or MESSAGE -> file
 
 
 def queue_audio(leg: int) -> tuple[str, int]:
@@ -42,7 +67,10 @@ class Media:
         self._music = {name: ports.Sound(samples) for name, samples in sounds.music.items()}
         self._mixer = Mixer(ports.connect, ports.disconnect)
         self._recorder = Recorder(recording_rate)
+        self._files = Files(sounds.rate)
         self._legs: dict[int, Leg] = {}
+        self._reading: set[int] = set()  # legs with plays that wait for files
+        self._ended: list[tuple[int, int]] = []  # plays with nothing to hear: leg, play
         self._troubles: list[RecordingTrouble] = []
         ports.install_tap()
 
@@ -53,42 +81,52 @@ class Media:
         state = self._leg(leg)
         state.stream = stream
         self._mixer.place(leg, slot)
-        if state.to_record is not None:
-            path, state.to_record = str(state.to_record), None
+        while state.to_record:
+            which, path = state.to_record.popitem()
             try:
-                self.record(leg, path)
+                self._record(leg, which, path)
             except MediaError as error:
-                self._troubles.append(RecordingTrouble(leg, path, str(error)))
+                self._troubles.append(RecordingTrouble(leg, str(path), str(error)))
 
     def detach(self, leg: int) -> None:
         """The leg is gone: nothing stays of it but the end of its recording, which poll() tells. Twice is once."""
         state = self._legs.get(leg)
         if state is None:
             return
-        self.stop_record(leg)
+        for which in KINDS:
+            self._stop_record(leg, which, discard=False)
         self._drop_queue_audio(leg, state)
         self._mixer.remove(leg)
         del self._legs[leg]
 
     # ---- what a leg hears while it waits
 
-    def play(self, leg: int, prompts: Sequence[str], play: int, language: str) -> None:
-        """One prompt after the other, over the music if there is any. LegPlayed(leg, play) comes when the leg has taken
-        the last sample, and never comes for a play that was stopped. MediaError: no such prompt, or more than 64 at
-        once."""
-        missing = [name for name in prompts if (language, name) not in self._prompts]
+    def play(self, leg: int, items: Sequence[str | Path], play: int, language: str) -> None:
+        """One prompt or file after the other, over the music if there is any. LegPlayed(leg, play) comes when the leg
+        has taken the last sample, and never comes for a play that was stopped. Files are read meanwhile, and played
+        when all of this play are there. MediaError: no such prompt, or more than 64 at once."""
+        missing = [name for name in items if isinstance(name, str) and (language, name) not in self._prompts]
         if missing:
             raise MediaError(f"no prompt {', '.join(missing)} in language {language}")
         state = self._leg(leg)
-        self._queue_audio(leg, state).play([self._prompts[language, name] for name in prompts], play)
-        state.plays.add(play)
+        wanted = Play(
+            play, [self._prompts[language, i] if isinstance(i, str) else self._files.read(i) for i in items]
+        )
+        if state.reading or not wanted.is_ready():
+            state.reading.append(wanted)
+            self._reading.add(leg)
+        else:
+            self._start_play(leg, state, wanted)
+        state.plays.add(play)  # not where that raised
 
     def stop_play(self, leg: int) -> None:
         """Cut the prompts, fading over 5 ms; the music stays."""
         state = self._legs.get(leg)
-        if state is not None and state.queue_audio is not None:
+        if state is not None:
             state.plays.clear()
-            state.queue_audio.cancel()
+            state.reading.clear()
+            if state.queue_audio is not None:
+                state.queue_audio.cancel()
 
     def start_music(self, leg: int, music: str) -> None:
         """From its beginning, looping, until stop_music(), bridge() or detach()."""
@@ -125,37 +163,37 @@ class Media:
     # ---- recording
 
     def record(self, leg: int, path: str) -> None:
-        """Record both sides of a leg that came in: left what it says, right what it hears. The format is the path's
-        suffix, wav or flac; folders are made. Ends with stop_record(), detach() or another record(). MediaError: the
-        leg cannot be recorded."""
-        state = self._leg(leg)
-        if state.stream is None:
-            state.to_record = Path(path)
-            return
-        rate = ports.tap_rate(state.stream)
-        if not rate:
-            raise MediaError(f"leg {leg} has no tap: only legs that came in are recorded")
-        state.to_record = None
-        state.is_recorded = True
-        ports.record(state.stream, self._recorder.start(leg, Path(path), rate))
+        """Record both sides of a caller's or customer's leg: left what it says, right what it hears. The format is the
+        path's suffix, wav or flac; folders are made. Ends with stop_record(), detach() or another record(). A path is
+        used once. MediaError: the leg cannot be recorded."""
+        self._record(leg, ports.CALL, Path(path))
 
-    def stop_record(self, leg: int) -> None:
-        """RecordingClosed follows when all is on disk."""
-        state = self._legs.get(leg)
-        if state is None:
-            return
-        state.to_record = None
-        if state.is_recorded and state.stream is not None:
-            state.is_recorded = False
-            ports.record(state.stream, None)
+    def stop_record(self, leg: int, discard: bool = False) -> None:
+        """RecordingClosed follows when all is on disk. `discard`: the file is deleted, and nothing follows."""
+        self._stop_record(leg, ports.CALL, discard)
+
+    def record_message(self, leg: int, path: str) -> None:
+        """Record what a caller's or customer's leg says, mono, beside record() and in the same way."""
+        self._record(leg, ports.MESSAGE, Path(path))
+
+    def stop_message(self, leg: int, discard: bool = False) -> None:
+        """MessageClosed follows when all is on disk. `discard`: the file is deleted, and nothing follows."""
+        self._stop_record(leg, ports.MESSAGE, discard)
+
+    def delete(self, path: str) -> None:
+        """Delete a file that is closed, later. A missing one is no error; one that cannot be deleted is logged."""
+        self._recorder.delete(Path(path))
 
     # ---- the engine's loop
 
-    def poll(self) -> list[LegPlayed | RecordingClosed | RecordingTrouble]:
+    def poll(self) -> list[MediaNews]:
         """What happened since the last call. Costs next to nothing when nothing did."""
-        events: list[LegPlayed | RecordingClosed | RecordingTrouble] = [*self._recorder.poll(), *self._troubles]
+        for leg in list(self._reading):
+            self._play_what_is_read(leg)
+        events: list[MediaNews] = [*self._recorder.poll(), *self._troubles]
         self._troubles.clear()
-        for leg, play in ports.take_news():
+        ended, self._ended = self._ended, []
+        for leg, play in (*ended, *ports.take_news()):
             state = self._legs.get(leg)
             if state is not None and play in state.plays:
                 state.plays.remove(play)
@@ -174,6 +212,7 @@ class Media:
         library is destroyed."""
         for leg in list(self._legs):
             self.detach(leg)
+        self._files.close()
         self._recorder.close()
         ports.uninstall_tap()
 
@@ -189,10 +228,50 @@ class Media:
             self._mixer.join(queue_audio(leg), leg)
         return state.queue_audio
 
+    def _start_play(self, leg: int, state: Leg, wanted: Play) -> None:
+        if sounds := wanted.sounds():
+            self._queue_audio(leg, state).play(sounds, wanted.play)
+        else:
+            self._ended.append((leg, wanted.play))
+
+    def _play_what_is_read(self, leg: int) -> None:
+        state = self._legs.get(leg)
+        while state is not None and state.reading and state.reading[0].is_ready():
+            wanted = state.reading.popleft()
+            try:
+                self._start_play(leg, state, wanted)
+            except MediaError as error:  # nobody is there to take it, and the plan must go on
+                log.warning("leg %d: %s", leg, error)
+                self._ended.append((leg, wanted.play))
+        if state is None or not state.reading:
+            self._reading.discard(leg)
+
+    def _record(self, leg: int, which: int, path: Path) -> None:
+        state = self._leg(leg)
+        if state.stream is None:
+            state.to_record[which] = path
+            return
+        rate = ports.tap_rate(state.stream)
+        if not rate:
+            raise MediaError(f"leg {leg} has no tap: only callers' and customers' legs are recorded")
+        file = state.recordings[which] = KINDS[which](leg, path, self._recorder.rate)
+        ports.record(state.stream, which, self._recorder.start(file, rate))
+
+    def _stop_record(self, leg: int, which: int, discard: bool) -> None:
+        state = self._legs.get(leg)
+        if state is None:
+            return
+        state.to_record.pop(which, None)
+        file = state.recordings.pop(which, None)
+        if file is not None and state.stream is not None:
+            file.is_discarded = discard
+            ports.record(state.stream, which, None)
+
     def _drop_queue_audio(self, leg: int, state: Leg) -> None:
+        state.plays.clear()
+        state.reading.clear()
         if state.queue_audio is not None:
             state.queue_audio.close()
             state.queue_audio = None
             state.has_music = False
-            state.plays.clear()
             self._mixer.remove(queue_audio(leg))

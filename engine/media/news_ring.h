@@ -13,9 +13,12 @@
 
 #define AGNER_NEWS_CELLS 1024u /* a power of two */
 
+#define AGNER_NO_PLAY INT64_MIN
+
 struct agner_news {
     int leg;
-    int64_t play; /* the play whose last sample was taken */
+    unsigned port; /* the number of the port, never used again */
+    int64_t play;  /* the play whose last sample was taken; AGNER_NO_PLAY: the port is gone and reads no sound any more */
 };
 
 struct agner_news_ring {

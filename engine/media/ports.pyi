@@ -32,7 +32,7 @@ def pool_use(named: bytes = b"") -> tuple[int, int]:
 # ---- queue audio
 
 class Sound:
-    """Mono samples at the bridge's rate. Must live as long as any port that plays it; Media keeps all to its end."""
+    """Mono samples at the bridge's rate."""
 
     def __init__(self, samples: Samples) -> None: ...
     def __len__(self) -> int: ...
@@ -44,10 +44,12 @@ class QueueAudio:
 
     def __init__(self, leg: int) -> None: ...
     def set_music(self, music: Sound | None) -> None:
-        """From its beginning, faded in; None fades it out over 5 ms."""
+        """From its beginning, faded in; None fades it out over 5 ms. The caller keeps the music alive as long as any
+        port that played it."""
 
     def play(self, sounds: Sequence[Sound], play: int) -> None:
-        """After what is queued; at most 64 wait at once. take_news() tells the end of the last one."""
+        """After what is queued; at most 64 wait at once. take_news() tells the end of the last one. The sounds are kept
+        alive until then, or until the port is gone."""
 
     def cancel(self) -> None:
         """All prompts, fading over 5 ms; no news."""
@@ -58,11 +60,16 @@ class QueueAudio:
 def take_news() -> Sequence[tuple[int, int]]:
     """(leg, play) of each play whose last sample was taken."""
 
+def n_held() -> int:
+    """Sounds kept alive for ports that may yet read them."""
+
 # ---- recording
 
 AUDIO: int
 PAUSE: int  # silence: the leg had no stream
 LOST: int  # silence: the ring was full
+CALL: int  # both sides of a leg
+MESSAGE: int  # what the leg says, on the left; the right is silent
 
 class Ring:
     """From a recorded leg to the disk."""
@@ -83,13 +90,13 @@ class RingSet:
         order, the keys whose ring was closed and is drained, and whether there is more to take at once."""
 
 def install_tap() -> None:
-    """Into the stream of every call that comes in from now on. Twice is once."""
+    """Into the stream of every call that comes in, or is made to a customer, from now on. Twice is once."""
 
 def uninstall_tap() -> None: ...
 def n_taps(stream: int) -> int: ...
 def tap_rate(stream: int) -> int:
     """Hz of the leg's codec; 0 if it has no tap."""
 
-def record(stream: int, ring: Ring | None) -> None:
-    """From the next frame on, through re-INVITEs, until another ring or None comes. MediaError if the stream has no
-    tap."""
+def record(stream: int, which: int, ring: Ring | None) -> None:
+    """`which` is CALL or MESSAGE. From the next frame on, through re-INVITEs, until another ring of its kind or None
+    comes. MediaError if the stream has no tap."""

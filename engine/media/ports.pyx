@@ -5,6 +5,8 @@ Everything is called by the engine thread, but RingSet by the writer thread. PJM
 for the GIL, so holding it while PJMEDIA's own short locks are taken cannot deadlock.
 """
 
+from collections import deque
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
@@ -61,8 +63,10 @@ cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
     pjsua_data pjsua_var
 
 cdef extern from "news_ring.h" nogil:
+    int64_t AGNER_NO_PLAY
     struct agner_news:
         int leg
+        unsigned port
         int64_t play
     struct agner_news_ring:
         pass
@@ -73,7 +77,8 @@ cdef extern from "queue_audio_port.h" nogil:
     struct agner_sound:
         const int16_t *samples
         unsigned n_samples
-    pj_status_t agner_queue_audio_create(pj_pool_factory *, unsigned, unsigned, int, agner_news_ring *, pjmedia_port **)
+    pj_status_t agner_queue_audio_create(pj_pool_factory *, unsigned, unsigned, int, unsigned, agner_news_ring *,
+                                         pjmedia_port **)
     void agner_queue_audio_set_music(pjmedia_port *, const agner_sound *)
     pj_status_t agner_queue_audio_push(pjmedia_port *, const agner_sound *, int64_t, pj_bool_t)
     unsigned agner_queue_audio_room(pjmedia_port *)
@@ -94,18 +99,25 @@ cdef extern from "recording_ring.h" nogil:
     bint agner_ring_take(agner_recording_ring *, bint, uint32_t *, uint32_t, agner_chunk *)
 
 cdef extern from "recording_tap_port.h" nogil:
+    enum agner_recording:
+        AGNER_CALL
+        AGNER_MESSAGE
     void agner_tap_install()
     void agner_tap_uninstall()
-    void agner_tap_record(int, agner_recording_ring *)
+    void agner_tap_record(int, agner_recording, agner_recording_ring *)
     int agner_tap_count(int)
     unsigned agner_tap_rate(int)
 
 AUDIO = AGNER_AUDIO
 PAUSE = AGNER_PAUSE
 LOST = AGNER_LOST
+CALL = <int>AGNER_CALL
+MESSAGE = <int>AGNER_MESSAGE
 
 cdef agner_news_ring news_ring
 agner_news_init(&news_ring)
+cdef unsigned n_queue_audios = 0
+cdef dict held = {}  # number of a port -> deque of (play, its sounds): what the port may yet read
 
 
 cdef object failure(str what, pj_status_t status):
@@ -180,16 +192,21 @@ cdef class Sound:
 cdef class QueueAudio:
     cdef pjmedia_port *port
     cdef readonly int slot
+    cdef unsigned number
 
     def __cinit__(self, int leg):
+        global n_queue_audios
         cdef pjmedia_port *master = bridge()
         cdef pj_pool_t *pool
         cdef pj_status_t status
         self.slot = -1
+        n_queue_audios += 1
+        self.number = n_queue_audios
         status = agner_queue_audio_create(&pjsua_var.cp.factory, PJMEDIA_PIA_SRATE(&master.info),
-                                          PJMEDIA_PIA_SPF(&master.info), leg, &news_ring, &self.port)
+                                          PJMEDIA_PIA_SPF(&master.info), leg, self.number, &news_ring, &self.port)
         if status != 0:
             raise failure("queue audio", status)
+        held[self.number] = deque()
         # The conference takes only the factory from this pool.
         pool = pj_pool_create(&pjsua_var.cp.factory, "queue-audio-add", 512, 512, NULL)
         status = pjsua_conf_add_port(pool, self.port, &self.slot)
@@ -213,6 +230,7 @@ cdef class QueueAudio:
         self.check()
         if n_left == 0 or n_left > agner_queue_audio_room(self.port):
             raise MediaError(f"{n_left} prompts at once; room is for 1 to {agner_queue_audio_room(self.port)}")
+        held[self.number].append((play, list(sounds)))
         for sound in sounds:
             n_left -= 1
             agner_queue_audio_push(self.port, &sound.sound, play, n_left == 0)
@@ -238,10 +256,26 @@ def take_news():
     cdef agner_news news
     if not agner_news_take(&news_ring, &news):
         return []
-    ended = [(news.leg, news.play)]
-    while agner_news_take(&news_ring, &news):
-        ended.append((news.leg, news.play))
-    return ended
+    ended = []
+    while True:
+        if news.play == AGNER_NO_PLAY:
+            held.pop(news.port, None)
+        else:
+            ended.append((news.leg, news.play))
+            let_go(news.port, news.play)
+        if not agner_news_take(&news_ring, &news):
+            return ended
+
+
+cdef let_go(unsigned port, int64_t play):
+    """The port has read all sounds up to the end of this play."""
+    plays = held.get(port)
+    while plays and plays.popleft()[0] != play:
+        pass
+
+
+def n_held():
+    return sum(len(sounds) for plays in held.values() for _, sounds in plays)
 
 
 # ---- recording
@@ -264,11 +298,10 @@ def tap_rate(int stream):
     return agner_tap_rate(stream)
 
 
-def record(int stream, Ring ring):
-    """`ring` None stops. The former ring is closing afterwards."""
+def record(int stream, int which, Ring ring):
     if not agner_tap_count(stream) and ring is not None:
-        raise MediaError(f"call {stream} has no tap: only the legs of calls that came in are recorded")
-    agner_tap_record(stream, ring.ring if ring is not None else NULL)
+        raise MediaError(f"call {stream} has no tap: only callers' and customers' legs are recorded")
+    agner_tap_record(stream, <agner_recording>which, ring.ring if ring is not None else NULL)
 
 
 cdef class Ring:

@@ -30,6 +30,7 @@ struct queue_audio_port {
     pj_pool_t *pool;
     struct agner_news_ring *news;
     int leg;
+    unsigned number;
     int cut_step, duck_step, raise_step; /* change of a gain per sample */
 
     /* written by the engine */
@@ -50,7 +51,7 @@ static pj_status_t queue_audio_get_frame(pjmedia_port *this_port, pjmedia_frame 
 static pj_status_t queue_audio_on_destroy(pjmedia_port *this_port);
 
 pj_status_t agner_queue_audio_create(pj_pool_factory *factory, unsigned clock_rate, unsigned samples_per_frame, int leg,
-                                     struct agner_news_ring *news, pjmedia_port **p_port)
+                                     unsigned number, struct agner_news_ring *news, pjmedia_port **p_port)
 {
     const pj_str_t name = pj_str("queue-audio");
     struct queue_audio_port *port;
@@ -66,6 +67,7 @@ pj_status_t agner_queue_audio_create(pj_pool_factory *factory, unsigned clock_ra
     port->pool = pool;
     port->news = news;
     port->leg = leg;
+    port->number = number;
     port->cut_step = UNITY * 1000 / (int)(clock_rate * CUT_MS) + 1;
     port->duck_step = UNITY * 1000 / (int)(clock_rate * DUCK_MS) + 1;
     port->raise_step = UNITY * 1000 / (int)(clock_rate * RAISE_MS) + 1;
@@ -173,7 +175,7 @@ static bool render_music(struct queue_audio_port *port, bool speaking, pj_int16_
 static bool end_prompt(struct queue_audio_port *port, unsigned tail, bool cancelled)
 {
     const struct prompt *prompt = &port->prompts[tail % MAX_PROMPTS];
-    struct agner_news news = {port->leg, prompt->play};
+    struct agner_news news = {port->leg, port->number, prompt->play};
 
     if (prompt->last && !cancelled && !agner_news_put(port->news, news))
         return false;
@@ -235,7 +237,9 @@ static pj_status_t queue_audio_get_frame(pjmedia_port *this_port, pjmedia_frame 
 static pj_status_t queue_audio_on_destroy(pjmedia_port *this_port)
 {
     struct queue_audio_port *port = (struct queue_audio_port *)this_port;
+    struct agner_news news = {port->leg, port->number, AGNER_NO_PLAY};
 
+    (void)agner_news_put(port->news, news); /* no room: the engine keeps the sounds, which is all that this says */
     pj_pool_safe_release(&port->pool);
     return PJ_SUCCESS;
 }

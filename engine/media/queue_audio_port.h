@@ -15,8 +15,9 @@ struct agner_sound {
     unsigned n_samples;
 };
 
+/* `leg` and `number` come back with the news. */
 pj_status_t agner_queue_audio_create(pj_pool_factory *factory, unsigned clock_rate, unsigned samples_per_frame, int leg,
-                                     struct agner_news_ring *news, pjmedia_port **p_port);
+                                     unsigned number, struct agner_news_ring *news, pjmedia_port **p_port);
 
 /* Loop this music, from its beginning, or none (NULL). It fades out over 5 ms and in over 300 ms. */
 void agner_queue_audio_set_music(pjmedia_port *port, const struct agner_sound *music);

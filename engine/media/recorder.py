@@ -4,7 +4,7 @@ the rings.
 The thread takes what all rings hold a few times a second, in one go and without the GIL, and gives it to soundfile. The
 media clock never waits for it: a ring that runs full counts what it loses, and the file has silence of that length. A
 disk that is full or gone is tried again every second, and what it missed is silence too. What happens to a file is told
-by poll(), never raised.
+by poll(), never raised. A path is used once.
 """
 
 import contextlib
@@ -14,13 +14,14 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
 
-from engine.callflow.events import RecordingClosed, RecordingTrouble
+from engine.callflow.events import MessageClosed, RecordingClosed, RecordingTrouble
 from engine.media import ports
 
 EVERY_S = 0.2  # how often the rings are drained
@@ -30,16 +31,22 @@ RETRY_S = 1.0
 BLOCK = 1 << 16  # samples of silence written at once
 FORMATS = ("wav", "flac")
 FLAC_BLOCK = 4096  # samples that libFLAC gathers before it writes a frame
+SPEECH_S = 0.02  # speech is counted in blocks of this length ...
+SPEECH_RMS = 10 ** (-40 / 20) * 32768  # ... that are louder than -40 dBFS: lines hum below -50, people speak above -35
 
 log = logging.getLogger(__name__)
-Stereo = npt.NDArray[np.int16]  # (n, 2): left the caller, right what the caller hears
+Frames = npt.NDArray[np.int16]  # (n, channels): left the caller, right what the caller hears
+Closed = RecordingClosed | MessageClosed
 
 
-class RecordingFile:
-    """One file. Frames are samples of both channels at the file's rate."""
+class AudioFile:
+    """One file. Frames are samples of all channels at the file's rate."""
+
+    n_channels: ClassVar[int]
 
     def __init__(self, leg: int, path: Path, rate: int) -> None:
         self.leg, self.path, self.rate = leg, path, rate
+        self.is_discarded = False  # set by the engine before the end: the file is deleted
         self.n_overruns = 0
         self.n_lost = 0  # frames of silence that should have been audio
         self.trouble = ""  # why the disk does not take it; empty if it does
@@ -51,8 +58,8 @@ class RecordingFile:
         self._resampler: soxr.ResampleStream | None = None
         self._from_rate = rate
 
-    def add(self, kind: int, rate: int, audio: Stereo | int, now: float) -> None:
-        """A chunk of a ring: samples, or the length of a silence."""
+    def add(self, kind: int, rate: int, audio: Frames | int, now: float) -> None:
+        """A chunk of a ring: samples of both channels, or the length of a silence."""
         if rate != self._from_rate:
             self._change_rate(rate, now)
         if isinstance(audio, int):
@@ -62,10 +69,10 @@ class RecordingFile:
                 self.n_lost += round(n_frames * self.rate / rate)
             while n_frames:
                 n = min(n_frames, BLOCK)
-                self._add(np.zeros((n, 2), np.int16), now)
+                self._add(self._silence(n), now)
                 n_frames -= n
         else:
-            self._add(audio, now)
+            self._add(audio[:, : self.n_channels], now)
 
     def stamp(self, now: float) -> None:
         """Bring the header up to date, so that the file plays if the process dies."""
@@ -78,29 +85,34 @@ class RecordingFile:
         else:
             stamp_flac(self.path, (self._n_frames - 1) // FLAC_BLOCK * FLAC_BLOCK)
 
-    def close(self, now: float) -> RecordingClosed:
+    def close(self, now: float) -> Closed:
+        raise NotImplementedError
+
+    def _finish(self, now: float) -> float:
+        """The seconds on disk."""
         if self._resampler is not None:
-            self._write(self._resampler.resample_chunk(np.zeros((0, 2), np.int16), last=True), now)
+            self._write(self._resampler.resample_chunk(self._silence(0), last=True), now)
         if self._file is None or self._n_missing:
             self._retry_at = 0.0
-            self._write(np.zeros((0, 2), np.int16), now)
+            self._write(self._silence(0), now)
         self._shut()
         self.n_lost += self._n_missing
-        return RecordingClosed(
-            self.leg, str(self.path), self._n_frames / self.rate, self.n_overruns, self.n_lost / self.rate
-        )
+        return self._n_frames / self.rate
+
+    def _silence(self, n_frames: int) -> Frames:
+        return np.zeros((n_frames, self.n_channels), np.int16)
 
     def _change_rate(self, rate: int, now: float) -> None:
         """The leg has another codec than the file has a rate for."""
         if self._resampler is not None:
-            self._write(self._resampler.resample_chunk(np.zeros((0, 2), np.int16), last=True), now)
-        self._from_rate = rate
-        self._resampler = None if rate == self.rate else soxr.ResampleStream(rate, self.rate, 2, dtype="int16")
+            self._write(self._resampler.resample_chunk(self._silence(0), last=True), now)
+        self._from_rate, is_same = rate, rate == self.rate
+        self._resampler = None if is_same else soxr.ResampleStream(rate, self.rate, self.n_channels, dtype="int16")
 
-    def _add(self, audio: Stereo, now: float) -> None:
+    def _add(self, audio: Frames, now: float) -> None:
         self._write(self._resampler.resample_chunk(audio) if self._resampler is not None else audio, now)
 
-    def _write(self, audio: Stereo, now: float) -> None:
+    def _write(self, audio: Frames, now: float) -> None:
         if self._file is None and now < self._retry_at:
             self._n_missing += len(audio)
             return
@@ -109,7 +121,7 @@ class RecordingFile:
                 self._open()
             while self._n_missing:
                 n = min(self._n_missing, BLOCK)
-                self._put(np.zeros((n, 2), np.int16))
+                self._put(self._silence(n))
                 self._n_missing -= n
                 self.n_lost += n
             self._put(audio)
@@ -121,7 +133,7 @@ class RecordingFile:
             self.trouble = str(error) or "the disk took only a part"
             self._shut()
 
-    def _put(self, audio: Stereo) -> None:
+    def _put(self, audio: Frames) -> None:
         if len(audio):
             assert self._file is not None
             self._file.buffer_write(np.ascontiguousarray(audio).data, "int16")
@@ -135,13 +147,46 @@ class RecordingFile:
             self._file = soundfile.SoundFile(self.path, "r+")
             self._file.seek(self._n_frames)
         else:
-            self._file = soundfile.SoundFile(self.path, "w", self.rate, 2, "PCM_16")
+            self._file = soundfile.SoundFile(self.path, "w", self.rate, self.n_channels, "PCM_16")
 
     def _shut(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
             with contextlib.suppress(OSError, soundfile.SoundFileError):
                 _close(file)
+
+
+class RecordingFile(AudioFile):
+    """What goes both ways."""
+
+    n_channels = 2
+
+    def close(self, now: float) -> RecordingClosed:
+        seconds = self._finish(now)
+        return RecordingClosed(self.leg, str(self.path), seconds, self.n_overruns, self.n_lost / self.rate)
+
+
+class MessageFile(AudioFile):
+    """What the caller says, and how much of it is speech."""
+
+    n_channels = 1
+
+    def __init__(self, leg: int, path: Path, rate: int) -> None:
+        super().__init__(leg, path, rate)
+        self._n_loud = 0  # blocks
+        self._rest = self._silence(0)  # of the audio, shorter than a block
+
+    def _put(self, audio: Frames) -> None:
+        super()._put(audio)
+        audio = np.concatenate((self._rest, audio))
+        block = round(SPEECH_S * self.rate)
+        n_blocks = len(audio) // block
+        blocks = audio[: n_blocks * block].reshape(n_blocks, block).astype(np.float64)
+        self._n_loud += int(np.count_nonzero(np.sqrt(np.mean(blocks**2, axis=1)) > SPEECH_RMS))
+        self._rest = audio[n_blocks * block :]
+
+    def close(self, now: float) -> MessageClosed:
+        return MessageClosed(self.leg, str(self.path), self._finish(now), self._n_loud * SPEECH_S)
 
 
 def _close(file: soundfile.SoundFile) -> None:
@@ -162,30 +207,43 @@ def stamp_flac(path: Path, n_frames: int) -> None:
             os.close(fd)
 
 
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.error("%s cannot be deleted: %s", path, error)
+
+
 class Recorder:
-    """The thread, and its doors: start() and poll() for the engine."""
+    """The thread, and its doors: start(), delete() and poll() for the engine."""
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self._news: deque[RecordingClosed | RecordingTrouble] = deque()
-        self._started: deque[tuple[RecordingFile, ports.Ring]] = deque()
-        self._files: dict[int, RecordingFile] = {}
+        self._news: deque[Closed | RecordingTrouble] = deque()
+        self._started: deque[tuple[AudioFile, ports.Ring]] = deque()
+        self._to_delete: deque[Path] = deque()
+        self._files: dict[int, AudioFile] = {}
         self._wake = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def start(self, leg: int, path: Path, rate: int) -> ports.Ring:
-        """A ring for a leg whose codec has this rate; what is put into it goes to `path`. The file is opened by the
-        thread."""
-        if path.suffix[1:] not in FORMATS:
-            raise ValueError(f"{path}: recordings are {' or '.join(FORMATS)}")
+    def start(self, file: AudioFile, rate: int) -> ports.Ring:
+        """A ring for a leg whose codec has this rate; what is put into it goes into the file, which the thread
+        opens."""
+        if file.path.suffix[1:] not in FORMATS:
+            raise ValueError(f"{file.path}: recordings are {' or '.join(FORMATS)}")
         ring = ports.Ring(int(rate * RING_S))
-        self._started.append((RecordingFile(leg, path, self.rate), ring))
+        self._started.append((file, ring))
         self._wake.set()
         return ring
 
-    def poll(self) -> list[RecordingClosed | RecordingTrouble]:
+    def delete(self, path: Path) -> None:
+        """Delete a file that is closed, soon. A missing one is no error; one that cannot be deleted is logged."""
+        self._to_delete.append(path)
+        self._wake.set()
+
+    def poll(self) -> list[Closed | RecordingTrouble]:
         news = []
         while self._news:
             news.append(self._news.popleft())
@@ -208,6 +266,8 @@ class Recorder:
                 n_started += 1
                 self._files[n_started] = file
                 rings.add(n_started, ring)
+            while self._to_delete:
+                _delete(self._to_delete.popleft())
             try:
                 self._drain(rings)
             except Exception:
@@ -223,7 +283,14 @@ class Recorder:
                 self._wake.wait()
                 self._wake.clear()
         for file in self._files.values():
-            self._news.append(file.close(time.monotonic()))
+            self._finish(file, time.monotonic())
+
+    def _finish(self, file: AudioFile, now: float) -> None:
+        closed = file.close(now)
+        if file.is_discarded:
+            _delete(file.path)
+        else:
+            self._news.append(closed)
 
     def _drain(self, rings: ports.RingSet) -> None:
         more = True
@@ -238,6 +305,6 @@ class Recorder:
                 if file.trouble and not had:
                     self._news.append(RecordingTrouble(file.leg, str(file.path), file.trouble))
             for key in finished:
-                self._news.append(self._files.pop(key).close(now))
+                self._finish(self._files.pop(key), now)
         for file in self._files.values():
             file.stamp(now)

@@ -33,7 +33,8 @@ struct agner_recording_ring {
     atomic_bool closing; /* no tap takes it up any more */
 
     /* the writer's own; the reader looks at them only when nobody writes any more */
-    uint64_t last_ns; /* when the last frame came, by the monotonic clock; 0: none yet */
+    uint64_t next_at;   /* the bridge's time after the last frame, in samples at next_rate; meaningless while that is 0 */
+    uint32_t next_rate;
     uint32_t lost, lost_rate;
 
     uint32_t words[];

@@ -1,7 +1,9 @@
 /* A port around the caller's stream port. See recording_tap_port.h.
  *
  * The conference calls put_frame once per frame whatever happens: with what the caller hears, or with an empty
- * heart-beat. That is the clock of the recording. It calls get_frame only while somebody listens to the caller. When
+ * heart-beat. That is the clock of the recording. Where a re-INVITE leaves a gap between two taps, its length is taken
+ * from the bridge's timestamps, not from a clock on the wall: a bridge that stood still catches up by frames, which
+ * would come on top of the time that was waited for them. The conference calls get_frame only while somebody listens to the caller. When
  * nobody does, the tap itself takes the frame: so the caller is always recorded, and the jitter buffer does not fill
  * with old audio that the agent would hear later.
  *
@@ -9,8 +11,6 @@
  * lengths of stream and bridge differ.
  */
 #include "recording_tap_port.h"
-
-#include <time.h>
 
 #include <pj/assert.h>
 #include <pj/log.h>
@@ -27,9 +27,9 @@
 /* What the engine wants recorded, by pjsua's number of the call. Taps come and go with re-INVITEs; a line stays. */
 static struct line {
     atomic_flag lock; /* held for a few instructions, while a ring changes hands */
-    struct agner_recording_ring *ring;
+    struct agner_recording_ring *rings[AGNER_N_RECORDINGS];
     atomic_uint generation; /* of the newest tap: an older one writes no more */
-    atomic_uint change;     /* counts the changes of `ring` and `generation`, for a cheap look */
+    atomic_uint change;     /* counts the changes of `rings` and `generation`, for a cheap look */
     atomic_uint rate;       /* of the newest tap, Hz */
     atomic_int n_taps;
 } lines[PJSUA_MAX_CALLS];
@@ -42,8 +42,9 @@ struct recording_tap_port {
     pjmedia_port *stream;
     struct line *line;
     unsigned generation, seen_change;
-    struct agner_recording_ring *ring; /* held: counted in its n_taps */
-    pj_bool_t is_first;                /* no frame put since the ring was taken */
+    struct agner_recording_ring *rings[AGNER_N_RECORDINGS]; /* held: counted in their n_taps */
+    pj_bool_t is_first[AGNER_N_RECORDINGS];                 /* no frame put since the ring was taken */
+    pj_bool_t is_recording;                                 /* any of the rings is there */
 
     unsigned rate, n_channels, n_samples; /* samples a frame and channel */
     unsigned n_gets;                      /* frames got and not yet matched by a put */
@@ -118,13 +119,13 @@ pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int
 
 static void on_stream_created2(pjsua_call_id call_id, pjsua_on_stream_created_param *param)
 {
-    const pjsip_inv_session *inv = pjsua_var.calls[call_id].inv;
+    const pjsua_call *call = &pjsua_var.calls[call_id];
     pjmedia_port *tap;
     pj_status_t status;
 
     if (next_on_stream_created2)
         next_on_stream_created2(call_id, param);
-    if (!inv || inv->role != PJSIP_ROLE_UAS)
+    if (!call->inv || (call->inv->role != PJSIP_ROLE_UAS && !(call->opt.flag & AGNER_RECORDABLE)))
         return;
     status = agner_tap_create(&pjsua_var.cp.factory, param->port, call_id, &tap);
     if (status != PJ_SUCCESS) {
@@ -159,44 +160,51 @@ unsigned agner_tap_rate(int call_id)
     return agner_tap_count(call_id) ? atomic_load(&lines[call_id].rate) : 0;
 }
 
-void agner_tap_record(int call_id, struct agner_recording_ring *ring)
+void agner_tap_record(int call_id, enum agner_recording which, struct agner_recording_ring *ring)
 {
     struct line *line = &lines[call_id];
     struct agner_recording_ring *former;
 
     lock(line);
-    former = line->ring;
-    line->ring = ring;
+    former = line->rings[which];
+    line->rings[which] = ring;
     atomic_fetch_add_explicit(&line->change, 1, memory_order_release);
     unlock(line);
     if (former)
         atomic_store_explicit(&former->closing, true, memory_order_release);
 }
 
-static void let_go(struct recording_tap_port *port)
+static void let_go(struct recording_tap_port *port, unsigned which)
 {
-    if (port->ring)
-        atomic_fetch_sub_explicit(&port->ring->n_taps, 1, memory_order_release);
-    port->ring = NULL;
+    if (port->rings[which])
+        atomic_fetch_sub_explicit(&port->rings[which]->n_taps, 1, memory_order_release);
+    port->rings[which] = NULL;
 }
 
-/* Take up the ring that the engine wants, or let the old one go. */
+/* Take up the rings that the engine wants, or let the old ones go. */
 static void follow(struct recording_tap_port *port)
 {
     struct line *line = port->line;
-    struct agner_recording_ring *wanted;
 
     lock(line);
     port->seen_change = atomic_load_explicit(&line->change, memory_order_relaxed);
-    wanted = port->generation == atomic_load_explicit(&line->generation, memory_order_relaxed) ? line->ring : NULL;
-    if (wanted != port->ring) {
-        let_go(port);
-        if (wanted)
-            atomic_fetch_add_explicit(&wanted->n_taps, 1, memory_order_acquire);
-        port->ring = wanted;
-        port->is_first = PJ_TRUE;
+    port->is_recording = PJ_FALSE;
+    for (unsigned i = 0; i < AGNER_N_RECORDINGS; ++i) {
+        pj_bool_t is_newest = port->generation == atomic_load_explicit(&line->generation, memory_order_relaxed);
+        struct agner_recording_ring *wanted = is_newest ? line->rings[i] : NULL;
+
+        if (wanted != port->rings[i]) {
+            let_go(port, i);
+            if (wanted)
+                atomic_fetch_add_explicit(&wanted->n_taps, 1, memory_order_acquire);
+            port->rings[i] = wanted;
+            port->is_first[i] = PJ_TRUE;
+        }
+        port->is_recording |= wanted != NULL;
     }
     unlock(line);
+    if (!port->is_recording)
+        port->n_queued = 0;
 }
 
 /* Stereo streams are recorded as the middle of both. */
@@ -236,7 +244,7 @@ static pj_status_t tap_get_frame(pjmedia_port *this_port, pjmedia_frame *frame)
         frame->type = PJMEDIA_FRAME_TYPE_NONE;
     if (port->n_gets < MAX_QUEUED)
         ++port->n_gets;
-    if (port->ring)
+    if (port->is_recording)
         enqueue(port, frame);
     return status;
 }
@@ -251,37 +259,40 @@ static void pull(struct recording_tap_port *port)
     frame.size = port->n_samples * port->n_channels * sizeof(pj_int16_t);
     if (pjmedia_port_get_frame(port->stream, &frame) != PJ_SUCCESS)
         frame.type = PJMEDIA_FRAME_TYPE_NONE;
-    if (port->ring)
+    if (port->is_recording)
         enqueue(port, &frame);
 }
 
-static pj_uint64_t now_ns(void)
+/* Another tap of this call wrote before, and for a while there was none. */
+static void make_up(const struct recording_tap_port *port, struct agner_recording_ring *ring, pj_uint64_t at)
 {
-    struct timespec now;
+    pj_uint64_t due = ring->next_rate ? ring->next_at * port->rate / ring->next_rate : at;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (pj_uint64_t)now.tv_sec * 1000000000u + (pj_uint64_t)now.tv_nsec;
+    if (at > due)
+        agner_ring_pause(ring, (pj_uint32_t)(at - due), port->rate);
 }
 
 static void record(struct recording_tap_port *port, const pjmedia_frame *frame)
 {
-    struct agner_recording_ring *ring = port->ring;
-    pj_uint64_t now = now_ns(), frame_ns = port->n_samples * 1000000000ull / port->rate;
-    const pj_int16_t *left = NULL, *right = NULL;
+    const pj_int16_t *left = port->n_queued ? port->queue[0] : NULL, *right = NULL;
+    const pj_uint64_t at = frame->timestamp.u64;
 
-    /* Another tap of this call wrote before, and for a while there was none. */
-    if (port->is_first && ring->last_ns && now - ring->last_ns > frame_ns * 3 / 2)
-        agner_ring_pause(ring, (pj_uint32_t)((now - ring->last_ns - frame_ns) * port->rate / 1000000000u), port->rate);
-    port->is_first = PJ_FALSE;
-    ring->last_ns = now;
-
-    if (port->n_queued)
-        left = port->queue[0];
     if (frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->buf && frame->size) {
         to_mono(port, frame->buf, port->spare);
         right = port->spare;
     }
-    agner_ring_audio(ring, left, right, port->n_samples, port->rate);
+    for (unsigned i = 0; i < AGNER_N_RECORDINGS; ++i) {
+        struct agner_recording_ring *ring = port->rings[i];
+
+        if (!ring)
+            continue;
+        if (port->is_first[i])
+            make_up(port, ring, at);
+        port->is_first[i] = PJ_FALSE;
+        ring->next_at = at + port->n_samples;
+        ring->next_rate = port->rate;
+        agner_ring_audio(ring, left, i == AGNER_CALL ? right : NULL, port->n_samples, port->rate);
+    }
     if (port->n_queued) {
         pj_int16_t *done = port->queue[0];
 
@@ -295,16 +306,13 @@ static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame)
 {
     struct recording_tap_port *port = (struct recording_tap_port *)this_port;
 
-    if (atomic_load_explicit(&port->line->change, memory_order_acquire) != port->seen_change) {
+    if (atomic_load_explicit(&port->line->change, memory_order_acquire) != port->seen_change)
         follow(port);
-        if (!port->ring)
-            port->n_queued = 0;
-    }
     if (port->n_gets)
         --port->n_gets;
     else
         pull(port);
-    if (port->ring)
+    if (port->is_recording)
         record(port, frame);
     return pjmedia_port_put_frame(port->stream, frame);
 }
@@ -313,7 +321,8 @@ static pj_status_t tap_on_destroy(pjmedia_port *this_port)
 {
     struct recording_tap_port *port = (struct recording_tap_port *)this_port;
 
-    let_go(port);
+    for (unsigned i = 0; i < AGNER_N_RECORDINGS; ++i)
+        let_go(port, i);
     atomic_fetch_sub_explicit(&port->line->n_taps, 1, memory_order_release);
     if (port->stream->grp_lock)
         pj_grp_lock_dec_ref(port->stream->grp_lock);

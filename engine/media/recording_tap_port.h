@@ -1,4 +1,5 @@
-/* A tap in the stream of each caller's leg: what goes through it both ways can be recorded. No slot, no thread. */
+/* A tap in the stream of each caller's and customer's leg: what goes through it both ways can be recorded, and what
+ * comes from there once more, as a message. No slot, no thread. */
 #ifndef AGNER_RECORDING_TAP_PORT_H
 #define AGNER_RECORDING_TAP_PORT_H
 
@@ -6,13 +7,24 @@
 
 #include "recording_ring.h"
 
-/* Put a tap into the audio stream of every call that comes in (UAS) from now on. After pjsua is initialised. */
+/* Among pjsua's flags of a call, where PJSIP has none: a call that we make is to be tapped as if it had come in. The SIP
+ * room sets it (RECORDABLE in engine/sip/endpoint.py). */
+#define AGNER_RECORDABLE (1u << 30)
+
+enum agner_recording {
+    AGNER_CALL,
+    AGNER_MESSAGE,
+    AGNER_N_RECORDINGS,
+};
+
+/* Put a tap into the audio stream of every call that comes in (UAS) or is flagged, from now on. After pjsua is
+ * initialised. */
 void agner_tap_install(void);
 void agner_tap_uninstall(void);
 
 /* Let the taps of this call write into the ring, also those that a re-INVITE will make; NULL: stop. Engine thread only.
- * The former ring, if any, is closing afterwards. */
-void agner_tap_record(int call_id, struct agner_recording_ring *ring);
+ * The former ring of the same kind, if any, is closing afterwards. */
+void agner_tap_record(int call_id, enum agner_recording which, struct agner_recording_ring *ring);
 
 /* Taps that the call has now, at most one but for the moment of a re-INVITE. */
 int agner_tap_count(int call_id);

@@ -1,5 +1,6 @@
-/* An hour of a leg's life in a second: the tap around a stream that loses frames, is put on hold, has listeners or none. Both channels
- * carry the number of their tick. Prints the greatest distance between them in ticks, and the ticks that are in the ring.
+/* An hour of a leg's life in a second: the tap around a stream that loses frames, is put on hold, has listeners or none,
+ * and is gone for a while. Both channels carry the number of their tick. Prints the greatest distance between them in
+ * ticks, the ticks that are in the ring, and those of them that stand for a time without a stream.
  */
 #include <stdio.h>
 
@@ -53,14 +54,14 @@ int main(void)
     pj_caching_pool pools;
     pjmedia_port stream, *tap;
     pj_int16_t heard[N_SAMPLES], said[N_SAMPLES];
-    long n_written = 0, n_compared = 0, n_other = 0;
-    int worst = 0, is_listened = 0, has_sound = 0;
+    long n_written = 0, n_compared = 0, n_paused = 0, n_without = 0, n_lost = 0;
+    int worst = 0, is_listened = 0, has_sound = 0, n_until_tap = 0;
 
     pj_log_set_level(0);
     pj_init();
     pj_caching_pool_init(&pools, NULL, 0);
     tap = new_tap(&pools.factory, &stream);
-    agner_tap_record(5, ring);
+    agner_tap_record(5, AGNER_CALL, ring);
     for (tick = 0; tick < N_TICKS; ++tick) {
         pjmedia_frame frame = {0};
 
@@ -68,9 +69,16 @@ int main(void)
             is_listened = !is_listened;
         if (pj_rand() % 50 == 0)
             has_sound = !has_sound;
-        if (pj_rand() % 5000 == 0) { /* a re-INVITE: another tap, and perhaps ticks without any */
+        if (tap && pj_rand() % 500 == 0) { /* a re-INVITE: another tap, and perhaps ticks without any */
             pjmedia_port_destroy(tap);
+            tap = NULL;
+            n_until_tap = tick && tick < N_TICKS - 100 ? pj_rand() % 5 : 0;
+        }
+        if (!tap && n_until_tap-- == 0)
             tap = new_tap(&pools.factory, &stream);
+        if (!tap) {
+            ++n_without;
+            continue;
         }
         if (is_listened) {
             frame.buf = said;
@@ -82,9 +90,11 @@ int main(void)
         frame.type = has_sound ? PJMEDIA_FRAME_TYPE_AUDIO : PJMEDIA_FRAME_TYPE_NONE;
         frame.buf = has_sound ? heard : NULL;
         frame.size = has_sound ? sizeof(heard) : 0;
+        frame.timestamp.u64 = 1000000 + (pj_uint64_t)tick * N_SAMPLES;
         pjmedia_port_put_frame(tap, &frame);
         while (agner_ring_take(ring, false, out, PJ_ARRAY_SIZE(out), &chunk)) {
-            n_other += chunk.kind != AGNER_AUDIO;
+            n_paused += chunk.kind == AGNER_PAUSE ? chunk.n_samples : 0;
+            n_lost += chunk.kind == AGNER_LOST;
             for (uint32_t i = 0; chunk.kind == AGNER_AUDIO && i < chunk.n_samples; ++i) {
                 int left = (int16_t)(out[i] & 0xffff), right = (int16_t)(out[i] >> 16);
                 int apart = left && right ? abs(left - right) : 0;
@@ -95,10 +105,10 @@ int main(void)
             n_written += chunk.n_samples;
         }
     }
-    agner_tap_record(5, NULL);
+    agner_tap_record(5, AGNER_CALL, NULL);
     pjmedia_port_destroy(tap);
-    printf("%d %ld %ld %ld %d %d\n", worst, n_written / N_SAMPLES, n_compared / N_SAMPLES, n_other,
-           agner_ring_is_done(ring), agner_tap_count(5));
-    printf("%lu\n", (unsigned long)pools.used_count);
+    printf("%d %ld %ld %ld %ld %ld\n", worst, n_written / N_SAMPLES, n_compared / N_SAMPLES, n_paused / N_SAMPLES, n_without,
+           n_lost);
+    printf("%d %d %lu\n", agner_ring_is_done(ring), agner_tap_count(5), (unsigned long)pools.used_count);
     return 0;
 }

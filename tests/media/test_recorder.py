@@ -29,9 +29,9 @@ def test_after_kill_9_the_file_plays_to_its_last_second(tmp_path, suffix):
         import time, numpy as np
         from pathlib import Path
         from engine.media import ports
-        from engine.media.recorder import Recorder
+        from engine.media.recorder import Recorder, RecordingFile
         recorder = Recorder(8000)
-        ring = recorder.start(1, Path({str(path)!r}), 8000)
+        ring = recorder.start(RecordingFile(1, Path({str(path)!r}), 8000), 8000)
         start = time.monotonic()
         for n in range(10_000):
             samples = np.random.default_rng(n).integers(-9000, 9000, 160).astype(np.int16)
@@ -137,7 +137,7 @@ def test_frozen_writer_never_stalls_the_ring(tmp_path, monkeypatch):
     monkeypatch.setattr(RecordingFile, "_put", frozen)
     recorder = module.Recorder(RATE)
     path = Path(tmp_path / "call.wav")
-    ring = recorder.start(1, path, RATE)
+    ring = recorder.start(RecordingFile(1, path, RATE), RATE)
     samples = tone(CALLER_HZ, 0.02)
     slowest, started = 0.0, time.monotonic()
     for n in range(250):  # 5 s

@@ -83,7 +83,7 @@ def test_each_party_is_on_its_channel(floor, media, voice, tmp_path, suffix):
 def test_agent_leg_cannot_be_recorded(floor, media, voice, tmp_path):
     talk = Talk(floor, media, voice)
     media.attach(AGENT, talk.phone.slot, talk.phone.getId())
-    with pytest.raises(MediaError, match="only legs that came in"):
+    with pytest.raises(MediaError, match="only callers' and customers'"):
         media.record(AGENT, str(tmp_path / "no.wav"))
     media.detach(AGENT)
     talk.hang_up()
