@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from ipaddress import ip_address
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
@@ -173,7 +172,7 @@ def _of_customer(found: Customer | None | Exception) -> tuple[str, Values]:
         return "unknown", {}
     if isinstance(found, Exception):
         return "failed", {}
-    return "found", {name: text for name, text in asdict(found).items() if text}
+    return "found", found.values()
 
 
 # ---- the web, inside the event loop

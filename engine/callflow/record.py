@@ -137,6 +137,12 @@ class Customer:
     last_order_agent: str | None = None
     notes: str = ""
 
+    def values(self) -> dict[str, str]:
+        """What a plan learns by looking the customer up; what is not known is left out."""
+        told = {"number": self.number, "name": self.name, "level": self.level, "region": self.region}
+        told |= {"agent": self.last_order_agent or "", "notes": self.notes}
+        return {name: text for name, text in told.items() if text}
+
 
 @dataclass(frozen=True, slots=True)
 class BlacklistEntry:

@@ -253,7 +253,7 @@ def test_connections_are_kept(desk: Errands[Database], server: Server, monkeypat
 
 
 def test_a_customer_is_found_by_the_database(desk: Errands[Database]) -> None:
-    expected = {"number": "1", "name": "王小姐", "level": "vip", "last_order_agent": "1001"}
+    expected = {"number": "1", "name": "王小姐", "level": "vip", "agent": "1001"}
     assert wait(desk, start(desk, "customers")) == [("found", expected)]
     assert wait(desk, start(desk, "customers", "2")) == [("unknown", {})]
     assert wait(desk, start(desk, "customers", "broken")) == [("failed", {})]
