@@ -1,4 +1,5 @@
-"""Compose and render what is played to those who wait; `make prompts` calls this. Nobody else's music is in it.
+"""Compose and render what is played to those who wait, and the tones; `make prompts` calls this. Nobody else's music is
+in it.
 
 The loop is rendered on a circle: what rings on after the last bar is added to the first, so the seam cannot be heard.
 All of it lies between 150 Hz and 3 kHz, where a telephone carries it.
@@ -14,6 +15,7 @@ RATE = 16000
 BEAT_S = 0.9
 HOLD_DBFS = -29.0  # RMS; 6 dB under the prompts' speech
 RINGBACK_DBFS = -20.0
+BEEP_HZ, BEEP_S, BEEP_DBFS = 1000, 0.4, -23.0  # as loud as the prompts
 
 # One bar of four beats each: the notes of the chord as MIDI numbers, low to high, and the bells as (beat, note).
 BARS = [
@@ -71,15 +73,22 @@ def ringback() -> np.ndarray:
     return on * np.sin(2 * np.pi * 450 * t) * np.sqrt(2) * 10 ** (RINGBACK_DBFS / 20)
 
 
+def beep() -> np.ndarray:
+    t = np.arange(int(BEEP_S * RATE)) / RATE
+    edge = np.clip(np.minimum(t, BEEP_S - t) / 0.01, 0, 1)
+    return edge * np.sin(2 * np.pi * BEEP_HZ * t) * np.sqrt(2) * 10 ** (BEEP_DBFS / 20)
+
+
 def at_level(samples: np.ndarray, dbfs: float) -> np.ndarray:
     return samples * 10 ** (dbfs / 20) / np.sqrt(np.mean(samples**2))
 
 
 def main() -> None:
-    (HERE / "music").mkdir(exist_ok=True)
-    for name, samples in (("hold", hold()), ("ringback", ringback())):
-        soundfile.write(HERE / "music" / f"{name}.wav", samples, RATE, "PCM_16")
-        print(f"music/{name}.wav: {len(samples) / RATE:.1f} s")
+    for name, samples in (("music/hold", hold()), ("music/ringback", ringback()), ("tones/beep", beep())):
+        path = HERE / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, samples, RATE, "PCM_16")
+        print(f"{name}.wav: {len(samples) / RATE:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""Speak every prompt of the manifest with espeak-ng and level it; `make prompts` calls this. Counterpart:
-engine/media/sounds.py plays the files.
+"""Speak every prompt of the manifest, and every part that values are spoken from, with espeak-ng, and level it;
+`make prompts` calls this. Counterparts: engine/media/sounds.py plays the files; engine/callflow/say.py has the parts.
 
-Same words, same file: espeak-ng has no random part and nothing here depends on time. A file whose name is not NAME.wav,
-or whose software tag is not ours, is somebody's recording and is left alone.
+Same words, same file: what sounds the same is not written again, since espeak-ng rounds a sample otherwise now and
+then. A file whose software tag is not ours is somebody's recording and is left alone.
 """
 
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -16,14 +18,36 @@ import soxr
 import yaml
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # run as a program, Python looks for modules beside this file
+
+from engine.callflow import say  # noqa: E402
+
 RATE = 16000
-VOICES = {"zh": ("cmn+f2", 165), "en": ("en-us+f2", 155)}  # espeak-ng voice, words per minute
+# espeak-ng voice, words per minute. Of its two voices of Mandarin, cmn reads the pinyin of its own dictionary as
+# English (espeak-ng issue 1236: "hao two").
+VOICES = {"zh": ("cmn-latn-pinyin+f2", 165), "en": ("en-us+f2", 155)}
+# Words that espeak-ng reads wrongly -> what it is given instead: for Chinese pinyin with the number of the tone.
+READINGS = {
+    "zh": {"重复": "chong2fu4", "重新": "chong2xin1", "重听": "chong2ting1"},
+    "en": {"a m": "ay em", "p m": "pee em"},
+}
 LEVEL_DBFS = -23.0  # active speech level; what a G.711 trunk carries with room for the peaks
 LEVEL_WINDOW_DB = 1.0
 PEAK_DBFS = -3.0
 MARK = "agner make_prompts"  # in the software tag of each file made here
-MARGIN_S = 0.06  # quiet kept before the first and after the last word
+MARGIN_S = 0.06  # quiet kept before the first and after the last word of a prompt
+PART_MARGIN_S = 0.02  # the same for a part, so that parts in a row sound like one sentence
 FADE_S = 0.005
+ROUNDING = 0.002  # samples that differ by no more are the same
+
+
+class Line(NamedTuple):
+    """A file to be made."""
+
+    path: Path
+    language: str
+    words: str
+    margin_s: float
 
 
 def active_level_dbfs(samples: np.ndarray, rate: int) -> float:
@@ -38,10 +62,17 @@ def active_level_dbfs(samples: np.ndarray, rate: int) -> float:
     return float(10 * np.log10(active.mean())) if len(active) else -np.inf
 
 
-def speak(words: str, language: str) -> np.ndarray:
-    """The words as samples at RATE, -1..1, without a margin of silence."""
+def reading(words: str, language: str) -> str:
+    """What espeak-ng is given for the words. A short word is replaced only where it stands alone."""
+    for word, instead in READINGS[language].items():
+        words = words.replace(word, instead) if language == "zh" else instead if words == word else words
+    return words
+
+
+def speak(words: str, language: str, margin_s: float = MARGIN_S) -> np.ndarray:
+    """The words as samples at RATE, -1..1, with `margin_s` of quiet around them."""
     voice, speed = VOICES[language]
-    command = ["espeak-ng", "-v", voice, "-s", str(speed), "--stdout", "--", words]
+    command = ["espeak-ng", "-v", voice, "-s", str(speed), "--stdout", "--", reading(words, language)]
     try:
         spoken = subprocess.run(command, check=True, capture_output=True).stdout
     except FileNotFoundError:
@@ -49,13 +80,15 @@ def speak(words: str, language: str) -> np.ndarray:
     # espeak-ng does not know the length when it writes the header of a stream, so the data is cut out by hand.
     rate = int.from_bytes(spoken[24:28], "little")
     samples = np.frombuffer(spoken[44 : len(spoken) // 2 * 2], dtype="<i2") / 32768
-    return trim(soxr.resample(samples, rate, RATE))
+    return trim(soxr.resample(samples, rate, RATE), margin_s)
 
 
-def trim(samples: np.ndarray) -> np.ndarray:
+def trim(samples: np.ndarray, margin_s: float) -> np.ndarray:
+    """From the first to the last sound, with `margin_s` around it whatever was there."""
     loud = np.flatnonzero(np.abs(samples) > np.abs(samples).max() * 0.02)
-    margin = int(MARGIN_S * RATE)
-    return samples[max(loud[0] - margin, 0) : loud[-1] + margin]
+    margin = int(margin_s * RATE)
+    padded = np.pad(samples, margin)
+    return padded[loud[0] : loud[-1] + 2 * margin]
 
 
 def level(samples: np.ndarray) -> np.ndarray:
@@ -82,26 +115,45 @@ def is_ours(path: Path) -> bool:
         return MARK in file.software
 
 
+def is_there(path: Path, samples: np.ndarray) -> bool:
+    """Does the file hold these samples, but for rounding?"""
+    if not path.exists():
+        return False
+    held, rate = soundfile.read(path)
+    return rate == RATE and len(held) == len(samples) and bool(np.all(np.abs(held - samples) < ROUNDING))
+
+
 def write(path: Path, samples: np.ndarray) -> None:
     whole = io.BytesIO()
     with soundfile.SoundFile(whole, "w", RATE, 1, "PCM_16", format="WAV") as file:
         file.software = MARK
         file.write(samples)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(whole.getvalue())
 
 
-def main() -> None:
-    manifest = yaml.safe_load((HERE / "manifest.yaml").read_text(encoding="utf-8"))
+def lines(folder: Path) -> Iterator[Line]:
+    """All that the manifest of the folder wants spoken."""
+    manifest = yaml.load((folder / "manifest.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     for name, prompt in manifest["prompts"].items():
         for language in VOICES:
-            path = HERE / language / prompt["file"]
-            if path.name != f"{name}.wav" or not is_ours(path):
-                print(f"{path.relative_to(HERE)}: a recording, left alone")
-                continue
-            samples = level(speak(prompt[language], language))
-            write(path, samples)
-            print(f"{path.relative_to(HERE)}: {len(samples) / RATE:.1f} s, {active_level_dbfs(samples, RATE):.1f} dBFS")
+            yield Line(folder / language / prompt.get("file", f"{name}.wav"), language, prompt[language], MARGIN_S)
+    for language, parts in manifest["say"].items():
+        for part in sorted(say.recorded(language)):
+            words = say.GRAMMARS[language].WORDS[part]
+            yield Line(folder / parts / f"{part}.wav", language, words, PART_MARGIN_S)
+
+
+def main() -> None:
+    for path, language, words, margin_s in lines(HERE):
+        if path.suffix != ".wav" or not is_ours(path):
+            print(f"{path.relative_to(HERE)}: a recording, left alone")
+            continue
+        samples = level(speak(words, language, margin_s))
+        if is_there(path, samples):
+            continue
+        write(path, samples)
+        print(f"{path.relative_to(HERE)}: {len(samples) / RATE:.1f} s, {active_level_dbfs(samples, RATE):.1f} dBFS")
 
 
 if __name__ == "__main__":

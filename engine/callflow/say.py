@@ -30,7 +30,7 @@ MAX_NUMBER = 999_999_999
 MAX_DIGITS = 32
 DAY_MIN = 24 * 60
 YEARS = range(1900, 2100)
-UNITS = ("caller", "call", "message", "order", "day", "hour", "minute", "second")  # what can be counted
+UNITS = ("caller", "call", "message", "new_message", "order", "day", "hour", "minute", "second")  # what can be counted
 
 
 class CannotSay(ValueError):

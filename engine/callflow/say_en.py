@@ -15,7 +15,7 @@ _ORDINALS = """first second third fourth fifth sixth seventh eighth ninth tenth 
 fifteenth sixteenth seventeenth eighteenth nineteenth""".split()
 _MONTHS = "January February March April May June July August September October November December".split()
 _WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-_THINGS = "caller call message order".split()
+_THINGS = "caller call message new_message order".split()
 _UNITS = [*_THINGS, *"day hour minute second".split()]
 _POWERS = {"million": 10**6, "thousand": 10**3}
 _THEMSELVES = "hundred thousand million yuan fen plus star pound oh noon midnight to and no about".split()
@@ -27,8 +27,9 @@ WORDS = {
     **{f"{n}th": f"{word[:-1]}ieth" for n, word in zip(range(20, 100, 10), _TENS, strict=True)},
     **{f"{word}th": f"{word}th" for word in ("hundred", "thousand", "million")},
     **{word.lower(): word for word in (*_MONTHS, *_WEEKDAYS)},
-    **{word: word for word in (*_THEMSELVES, *_UNITS)},
-    **{f"{unit}s": f"{unit}s" for unit in _UNITS},
+    **{word: word for word in _THEMSELVES},
+    **{unit: unit.replace("_", " ") for unit in _UNITS},
+    **{f"{unit}s": f"{unit.replace('_', ' ')}s" for unit in _UNITS},
     "am": "a m",
     "pm": "p m",
     "every_day": "every day",

@@ -16,7 +16,7 @@ liang 两  yao 幺  di 第  jia 加  xing 星  jing 井  yuan 元  jiao 角  fen
 lingchen 凌晨  shangwu 上午  zhongwu 中午  xiawu 下午  wanshang 晚上  dian 点  ban 半  nian 年  yue 月  ri 日
 zhou1 周一  zhou2 周二  zhou3 周三  zhou4 周四  zhou5 周五  zhou6 周六  zhou7 周日
 meitian 每天  quantian 全天  zhi 至  he 和  wei 位  ge 个  tiao 条  meiyou 没有
-kehu 客户  dianhua 电话  liuyan 留言  dingdan 订单  tian 天  xiaoshi 小时  fenzhong 分钟  miao 秒
+kehu 客户  dianhua 电话  liuyan 留言  xinliuyan 新留言  dingdan 订单  tian 天  xiaoshi 小时  fenzhong 分钟  miao 秒
 qianmian 您前面还有  xiayiwei 您是下一位  yuji 预计等待时间  dayue 大约  budao 不到  chaoguo 超过
 pause ,
 """.split()
@@ -30,6 +30,7 @@ _MEASURED = {
     "caller": ("wei", "kehu"),
     "call": ("ge", "dianhua"),
     "message": ("tiao", "liuyan"),
+    "new_message": ("tiao", "xinliuyan"),
     "order": ("ge", "dingdan"),
 }
 _TIMED = {"day": "tian", "hour": "xiaoshi", "minute": "fenzhong", "second": "miao"}

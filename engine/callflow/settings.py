@@ -87,3 +87,4 @@ class SoundFiles:
 
     prompts: Mapping[str, Mapping[str, Path]]  # prompt -> language -> file
     music: Mapping[str, Path]
+    parts: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # language -> part as say() names it -> file

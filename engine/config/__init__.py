@@ -15,7 +15,8 @@ from engine.callflow.plan import PlanBook
 from engine.callflow.settings import Settings, SoundFiles
 from engine.callflow.staff import Staff
 from engine.config.plans import read_plans
-from engine.config.settings import read_settings, read_sounds
+from engine.config.settings import read_settings
+from engine.config.sounds import read_sounds
 from engine.config.staff import read_staff
 from engine.config.yaml_nodes import Complaint, Complaints, Report
 

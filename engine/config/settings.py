@@ -1,15 +1,15 @@
-"""switch.yaml -> Settings, and the prompts and music that its prompts folder holds.
+"""switch.yaml -> Settings.
 
 Counterpart: engine/callflow/settings.py, which has the types and the defaults; a key left out keeps the default
 there.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import Limits, Recording, Settings, Sip, SoundFiles, Trunk
+from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
 from engine.config import scalars
 from engine.config.scalars import Network
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
@@ -168,36 +168,3 @@ def _storage(value: Value) -> str:
     elif found and found[1] not in _DATABASES:
         value.complain(f"storage: database {found[1]!r} is not known here{guess(found[1], _DATABASES)}")
     return text
-
-
-def read_sounds(folder: Path, report: Report) -> SoundFiles | None:
-    """The prompts folder's manifest; each file it names must be there. None if it cannot be read."""
-    value = read_yaml(folder / "manifest.yaml", report, "no prompt is described")
-    prompts: dict[str, Mapping[str, Path]] = {}
-    music: dict[str, Path] = {}
-    if value is None:
-        return None
-    with value.section() as top:
-        for key, item in listed.pairs() if (listed := top.need("prompts")) else ():
-            prompts[scalars.name(key)] = _prompt(item, folder)
-        for key, item in listed.pairs() if (listed := top.get("music")) else ():
-            _check_file(item, path := folder / item.text())
-            music[scalars.name(key)] = path
-    return SoundFiles(prompts, music)
-
-
-def _prompt(value: Value, folder: Path) -> Mapping[str, Path]:
-    pairs = {key.text(): item for key, item in value.pairs()}
-    languages = sorted(set(pairs) - {"file"})
-    if "file" not in pairs:
-        value.complain(f"{value.label} lacks 'file'")
-        return dict.fromkeys(languages, folder)
-    files = {language: folder / language / pairs["file"].text() for language in languages}
-    for path in files.values():
-        _check_file(pairs["file"], path)
-    return files
-
-
-def _check_file(value: Value, path: Path) -> None:
-    if value.text() and not is_file(path):
-        value.complain(f"{path} is missing")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from engine.callflow import say
 from engine.callflow.errors import MediaError
 from engine.callflow.settings import SoundFiles
 
@@ -24,7 +25,7 @@ Samples = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Sounds:
-    """Mono 16-bit samples at one rate: prompts by (language, name), music by name."""
+    """Mono 16-bit samples at one rate: prompts and parts of speech by (language, name), music by name."""
 
     rate: int
     prompts: Mapping[tuple[str, str], Samples]
@@ -32,7 +33,8 @@ class Sounds:
 
 
 def load(files: SoundFiles, rate: int) -> Sounds:
-    """Every prompt in every language and all music, at `rate` Hz. MediaError with all that is wrong, a line each."""
+    """Every prompt and part in every language and all music, at `rate` Hz. MediaError with all that is wrong, a line
+    each."""
     complaints: list[str] = []
 
     def read(path: Path) -> Samples:
@@ -42,15 +44,15 @@ def load(files: SoundFiles, rate: int) -> Sounds:
             complaints.append(str(error))
             return np.zeros(1, np.int16)
 
-    sounds = Sounds(
-        rate,
-        {
-            (language, name): faded(read(path), rate)
-            for name, spoken in files.prompts.items()
-            for language, path in spoken.items()
-        },
-        {name: read(path) for name, path in files.music.items()},
-    )
+    prompts = {
+        (language, name): faded(read(path), rate)
+        for name, spoken in files.prompts.items()
+        for language, path in spoken.items()
+    }
+    for language, parts in files.parts.items():
+        prompts |= {(language, name): faded(read(path), rate) for name, path in parts.items()}
+        prompts[language, say.PREFIX + say.PAUSE] = np.zeros(int(say.PAUSE_S * rate), np.int16)
+    sounds = Sounds(rate, prompts, {name: read(path) for name, path in files.music.items()})
     if complaints:
         raise MediaError("\n".join(complaints))
     return sounds

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from engine.callflow import steps
 from engine.callflow.conditions import CallerListed, WithinHours
@@ -63,14 +62,6 @@ def test_a_step_without_music_has_what_staff_yaml_says_of_its_queue(shipped: Con
             assert step.music == queue.music == "hold"
             assert step.announces == queue.announces or step.queue == "support", "the plan's own comes first"
     assert any(isinstance(step, steps.Queue) and step.announces for step in shipped.book.steps)
-
-
-def test_every_prompt_of_the_manifest_is_used(shipped: Configuration) -> None:
-    used = {prompt for step in shipped.book.steps if isinstance(step, Play) for prompt in step.items}
-    queues = [*shipped.staff.queues.values(), *(step for step in shipped.book.steps if isinstance(step, steps.Queue))]
-    announces = [announce for queue in queues for announce in queue.announces]
-    used |= {prompt for announce in announces for prompt in announce.items}
-    assert used == set(yaml.safe_load((ROOT / "prompts/manifest.yaml").read_text(encoding="utf-8"))["prompts"])
 
 
 def test_a_thousand_agents_are_read_in_under_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,6 +226,8 @@ def test_words(kind, value, zh, en):
         (2, "call", "两个电话", "two calls"),
         (0, "message", "没有留言", "no messages"),
         (2, "message", "两条留言", "two messages"),
+        (1, "new_message", "一条新留言", "one new message"),
+        (3, "new_message", "三条新留言", "three new messages"),
         (2, "order", "两个订单", "two orders"),
         (0, "minute", "零分钟", "zero minutes"),
         (2, "minute", "两分钟", "two minutes"),
