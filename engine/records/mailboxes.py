@@ -7,7 +7,7 @@ message waiting indication.
 import hashlib
 import hmac
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -35,14 +35,8 @@ class PinCheck(StrEnum):
     NONE = "none"  # the box has no PIN: it cannot be listened to by phone
 
 
-@dataclass(frozen=True, slots=True)
-class BadPin(Exception):
+class BadPin(ValueError):
     """This PIN will not do. The text is for the operator."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Mailboxes:

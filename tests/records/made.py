@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from engine.callflow.events import RecordingClosed
-from engine.callflow.record import AgentSpan, CallbackEntry, Cdr, Message, Segment
+from engine.callflow.record import AgentSpan, BlacklistEntry, CallbackEntry, Cdr, Message, Segment
 
 EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -51,6 +51,10 @@ def callback(call: str, number: str = "+8613800138000", at: float = 10.0, **chan
     at_utc = to_utc(at)
     made = CallbackEntry(call, number, "support", "timeout", at_utc, at_utc, at_utc, at_utc)
     return replace(made, **changes)
+
+
+def blacklisted(pattern: str, **changes) -> BlacklistEntry:
+    return replace(BlacklistEntry(pattern, "rude", "ops", EPOCH), **changes)
 
 
 def message(id: str, box: str = "queue:support", at: float = 10.0) -> Message:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.callflow.record import CallbackEntry
 from engine.records import promises
 from engine.records.promises import Promises
 from engine.records.writer import Records
@@ -72,6 +73,7 @@ def run_and_kill(folder, name, choose, fault):
     arguments = [sys.executable, "-c", CHILD, str(folder), name, str(choose.randrange(2**32)), fault]
     n_lines = choose.choice([0, 0, 1, 5, 50, 500, 1500])
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
         said = []
         if n_lines == 0:
             time.sleep(choose.uniform(0.3, 0.9))
@@ -85,7 +87,8 @@ def run_and_kill(folder, name, choose, fault):
 
 def whole_story(folder, seed, n_kills, fault=""):
     """The rows at the end, by number, and what each call's story was: the words said of it."""
-    choose, stories = random.Random(seed), {}
+    choose = random.Random(seed)
+    stories: dict[str, list[tuple[str, str]]] = {}
     for n in range(n_kills):
         for words in run_and_kill(folder, f"{n}", choose, fault):
             if len(words) == 3:
@@ -93,7 +96,7 @@ def whole_story(folder, seed, n_kills, fault=""):
     records = Records(f"sqlite:///{folder}/a.db", made.to_utc, folder)
     Promises(folder / "promises.log", records.write_callback).close()
     assert records.wait_until_stored(30) and records.close()
-    rows = {}
+    rows: dict[str, list[dict]] = {}
     for row in made.stored(folder / "a.db", "callbacks"):
         rows.setdefault(row["number"], []).append(row)
     return stories, rows
@@ -144,7 +147,8 @@ def recover_between_kills(folder, id_of):
     for n in range(5):
         waiting.begin(f"c{n}", f"+86138{n:08}", "support", made.to_utc(float(n)))
     for n_owed in (0, 1, 3, 5, 6):
-        records, owed = Records(f"sqlite:///{folder}/a.db", made.to_utc, folder), []
+        records = Records(f"sqlite:///{folder}/a.db", made.to_utc, folder)
+        owed: list[CallbackEntry] = []
 
         def owe(entry, records=records, owed=owed, n_owed=n_owed):
             if len(owed) == n_owed:
