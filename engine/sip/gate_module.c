@@ -1,0 +1,386 @@
+/* The gate in front of the transaction layer. See gate_module.h. */
+#include "gate_module.h"
+
+#include <arpa/inet.h>
+#include <pj/string.h>
+#include <pjsip/sip_ua_layer.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define N_NEWS 64
+#define N_GROUPS 256
+
+static pj_bool_t on_request(pjsip_rx_data *rdata);
+static pj_status_t on_sent(pjsip_tx_data *tdata);
+
+static pjsip_module module = {
+    .name = {"mod-agner-gate", 14},
+    .id = -1,
+    .priority = PJSIP_MOD_PRIORITY_TRANSPORT_LAYER - 4,
+    .on_rx_request = &on_request,
+    .on_tx_request = &on_sent,
+    .on_tx_response = &on_sent,
+};
+
+/* A bucket of new calls for a trunk, and one of answers for all strangers. */
+struct bucket {
+    double per_s, tokens, seen_s;
+};
+
+static struct {
+    pjsip_endpoint *endpoint;
+    agner_gate_rules rules;
+    agner_sources *strangers;
+    agner_network *networks;
+    unsigned n_networks;
+    struct bucket calls[N_GROUPS], answers;
+    unsigned overload_s;
+    pj_uint64_t counts[AGNER_N_COUNTS];
+    agner_gate_news news[N_NEWS];
+    unsigned n_told, n_taken;
+} gate;
+
+/* ---- addresses */
+
+static void bytes_of(const pj_sockaddr *address, unsigned char bytes[16])
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (address->addr.sa_family == pj_AF_INET6()) {
+        memcpy(bytes, pj_sockaddr_get_addr(address), 16);
+    } else {
+        memcpy(bytes, mapped, 12);
+        memcpy(bytes + 12, pj_sockaddr_get_addr(address), 4);
+    }
+}
+
+static uint64_t word(const unsigned char *bytes)
+{
+    uint64_t all = 0;
+    for (int n = 0; n < 8; ++n)
+        all = all << 8 | bytes[n];
+    return all;
+}
+
+static agner_source_key key_of(const unsigned char bytes[16])
+{
+    agner_source_key key = {word(bytes), word(bytes + 8)};
+    if (key.high || key.low >> 32 != 0xffff)
+        key.low = 0; /* IPv6 counts by /64 */
+    return key;
+}
+
+pj_bool_t agner_gate_key(const char *address, agner_source_key *key)
+{
+    unsigned char bytes[16] = {[10] = 0xff, [11] = 0xff};
+    pj_bool_t is_v6 = strchr(address, ':') != NULL;
+    if (inet_pton(is_v6 ? AF_INET6 : AF_INET, address, is_v6 ? bytes : bytes + 12) != 1)
+        return PJ_FALSE;
+    *key = key_of(bytes);
+    return PJ_TRUE;
+}
+
+static pj_bool_t lies_in(const unsigned char bytes[16], const agner_network *network)
+{
+    unsigned whole = network->n_bits / 8, rest = network->n_bits % 8;
+    if (memcmp(bytes, network->address, whole))
+        return PJ_FALSE;
+    return !rest || !((bytes[whole] ^ network->address[whole]) >> (8 - rest));
+}
+
+static int group_of(const unsigned char bytes[16])
+{
+    for (unsigned n = 0; n < gate.n_networks; ++n)
+        if (lies_in(bytes, &gate.networks[n]))
+            return gate.networks[n].group;
+    return AGNER_STRANGER;
+}
+
+/* What a dialog remembers of its far side: its address, in the room of a pointer. Never NULL. */
+static void *mark_of(const unsigned char bytes[16])
+{
+    return (void *)(uintptr_t)((word(bytes) * UINT64_C(0x9e3779b97f4a7c15) ^ word(bytes + 8)) | 1);
+}
+
+/* ---- time and rates */
+
+double agner_gate_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec * 1e-9;
+}
+
+/* One of at most per_s a second, up to one second's worth at once. */
+static pj_bool_t take(struct bucket *bucket, double now_s)
+{
+    double most = bucket->per_s > 1 ? bucket->per_s : 1;
+    bucket->tokens += (now_s - bucket->seen_s) * bucket->per_s;
+    if (bucket->tokens > most)
+        bucket->tokens = most;
+    bucket->seen_s = now_s;
+    if (bucket->tokens < 1)
+        return PJ_FALSE;
+    bucket->tokens -= 1;
+    return PJ_TRUE;
+}
+
+/* ---- what is told */
+
+/* As much as fits, and nothing that could forge a line of a log. */
+static void copy(char *to, unsigned size, const pj_str_t *from)
+{
+    unsigned length = 0;
+    for (pj_ssize_t n = 0; n < from->slen && length < size - 1; ++n)
+        to[length++] = from->ptr[n] > 0x20 && from->ptr[n] < 0x7f ? from->ptr[n] : '?';
+    to[length] = 0;
+}
+
+static void tell(enum agner_gate_count why, const pjsip_rx_data *rdata)
+{
+    agner_gate_news *news = &gate.news[gate.n_told++ % N_NEWS];
+    const pjsip_request_line *line = &rdata->msg_info.msg->line.req;
+    if (gate.n_told - gate.n_taken > N_NEWS)
+        gate.n_taken = gate.n_told - N_NEWS;
+    memset(news, 0, sizeof *news);
+    news->why = why;
+    pj_ansi_snprintf(news->source, sizeof news->source, "%s:%d", rdata->pkt_info.src_name, rdata->pkt_info.src_port);
+    copy(news->method, sizeof news->method, &line->method.name);
+    if (line->uri && (PJSIP_URI_SCHEME_IS_SIP(line->uri) || PJSIP_URI_SCHEME_IS_SIPS(line->uri))) {
+        copy(news->user, sizeof news->user, &((pjsip_sip_uri *)pjsip_uri_get_uri(line->uri))->user);
+    }
+}
+
+pj_bool_t agner_gate_take_news(agner_gate_news *news)
+{
+    if (gate.n_taken == gate.n_told)
+        return PJ_FALSE;
+    *news = gate.news[gate.n_taken++ % N_NEWS];
+    return PJ_TRUE;
+}
+
+/* Nobody answers an ACK (RFC 3261 section 17.1.1.3). */
+static void answer(pjsip_rx_data *rdata, int status, unsigned retry_after_s)
+{
+    pjsip_hdr list;
+    if (rdata->msg_info.msg->line.req.method.id == PJSIP_ACK_METHOD)
+        return;
+    pj_list_init(&list);
+    if (retry_after_s) {
+        pjsip_retry_after_hdr *retry = pjsip_retry_after_hdr_create(rdata->tp_info.pool, (int)retry_after_s);
+        pj_list_push_back(&list, retry);
+    }
+    pjsip_endpt_respond_stateless(gate.endpoint, rdata, status, NULL, &list, NULL);
+}
+
+/* ---- shape */
+
+/* Lines of a body that begin so. Multipart or not, this sees what the parsers would take apart. */
+static unsigned count_lines(const char *text, const char *end, const char *start)
+{
+    size_t length = strlen(start);
+    unsigned n = 0;
+    while (text && text < end) {
+        if ((size_t)(end - text) >= length && !pj_ansi_strnicmp(text, start, length))
+            ++n;
+        text = memchr(text, '\n', end - text);
+        text = text ? text + 1 : NULL;
+    }
+    return n;
+}
+
+static pj_bool_t is_absurd(const pjsip_rx_data *rdata)
+{
+    const pjsip_msg *msg = rdata->msg_info.msg;
+    const char *text = rdata->msg_info.msg_buf, *end = text + rdata->msg_info.len;
+    unsigned n_headers = 0;
+    for (const pjsip_hdr *header = msg->hdr.next; header != &msg->hdr; header = header->next)
+        if (++n_headers > gate.rules.max_headers)
+            return PJ_TRUE;
+    if (!msg->body)
+        return PJ_FALSE;
+    return count_lines(text, end, "m=") > gate.rules.max_media ||
+           count_lines(text, end, "a=crypto:") > gate.rules.max_crypto ||
+           count_lines(text, end, "--") > gate.rules.max_parts;
+}
+
+/* ---- the gate itself */
+
+static void refuse_stranger(pjsip_rx_data *rdata, const unsigned char bytes[16], double now_s)
+{
+    enum agner_verdict verdict = agner_sources_refuse(gate.strangers, key_of(bytes), now_s);
+    switch (verdict) {
+    case AGNER_BANNED_NOW:
+        gate.counts[AGNER_BANS] += 1;
+        tell(AGNER_BANS, rdata);
+        return;
+    case AGNER_SILENCE:
+        gate.counts[AGNER_BANNED] += 1;
+        return;
+    case AGNER_ANSWER:
+        gate.counts[AGNER_UNKNOWN] += 1;
+        tell(AGNER_UNKNOWN, rdata);
+        if (gate.rules.tells_strangers && take(&gate.answers, now_s))
+            answer(rdata, PJSIP_SC_FORBIDDEN, 0);
+    }
+}
+
+static pjsip_dialog *dialog_of(const pjsip_rx_data *rdata)
+{
+    return pjsip_ua_find_dialog(&rdata->msg_info.cid->id, &rdata->msg_info.to->tag, &rdata->msg_info.from->tag,
+                                PJ_FALSE);
+}
+
+static pj_bool_t is_repeated(pjsip_rx_data *rdata)
+{
+    pj_str_t key;
+    if (pjsip_tsx_create_key(rdata->tp_info.pool, &key, PJSIP_ROLE_UAS, &rdata->msg_info.cseq->method, rdata) !=
+        PJ_SUCCESS)
+        return PJ_FALSE;
+    return pjsip_tsx_layer_find_tsx(&key, PJ_FALSE) != NULL;
+}
+
+static pj_bool_t is_new_call(const pjsip_rx_data *rdata)
+{
+    return rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD && !rdata->msg_info.to->tag.slen;
+}
+
+/* PJ_TRUE: taken, nobody else sees it. */
+static pj_bool_t refuse_call(pjsip_rx_data *rdata, int group, double now_s)
+{
+    enum agner_gate_count why;
+    unsigned retry_after_s = 1;
+    if (group >= 0 && group < N_GROUPS && gate.calls[group].per_s > 0 && !is_repeated(rdata) &&
+        !take(&gate.calls[group], now_s)) {
+        why = AGNER_TOO_FAST;
+    } else if (gate.overload_s && !is_repeated(rdata)) {
+        why = AGNER_OVERLOADED;
+        retry_after_s = gate.overload_s;
+    } else {
+        return PJ_FALSE;
+    }
+    gate.counts[why] += 1;
+    tell(why, rdata);
+    answer(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, retry_after_s);
+    return PJ_TRUE;
+}
+
+static pj_bool_t on_request(pjsip_rx_data *rdata)
+{
+    double now_s = agner_gate_now();
+    unsigned char bytes[16];
+    int group;
+    bytes_of(&rdata->pkt_info.src_addr, bytes);
+    group = group_of(bytes);
+    if (is_absurd(rdata)) {
+        gate.counts[AGNER_ABSURD] += 1;
+        tell(AGNER_ABSURD, rdata);
+        if (group != AGNER_STRANGER)
+            answer(rdata, PJSIP_SC_BAD_REQUEST, 0);
+        else
+            agner_sources_refuse(gate.strangers, key_of(bytes), now_s);
+        return PJ_TRUE;
+    }
+    if (rdata->msg_info.to->tag.slen) {
+        pjsip_dialog *dialog = dialog_of(rdata);
+        void *mark = dialog ? dialog->mod_data[module.id] : NULL;
+        if (mark && mark != mark_of(bytes) && group == AGNER_STRANGER) {
+            gate.counts[AGNER_FOREIGN] += 1;
+            tell(AGNER_FOREIGN, rdata);
+            return PJ_TRUE;
+        }
+        if (mark) {
+            gate.counts[AGNER_PASSED] += 1;
+            return PJ_FALSE;
+        }
+    }
+    if (group == AGNER_STRANGER) {
+        refuse_stranger(rdata, bytes, now_s);
+        return PJ_TRUE;
+    }
+    if (is_new_call(rdata) && refuse_call(rdata, group, now_s))
+        return PJ_TRUE;
+    gate.counts[AGNER_PASSED] += 1;
+    return PJ_FALSE;
+}
+
+/* Whom we talk to in a dialog is known in that dialog: a phone that no network names, a proxy on the way. */
+static pj_status_t on_sent(pjsip_tx_data *tdata)
+{
+    pjsip_dialog *dialog = pjsip_tdata_get_dlg(tdata);
+    unsigned char bytes[16];
+    if (dialog && tdata->tp_info.dst_addr_len) {
+        bytes_of(&tdata->tp_info.dst_addr, bytes);
+        dialog->mod_data[module.id] = mark_of(bytes);
+    }
+    return PJ_SUCCESS;
+}
+
+static void on_garbage(pjsip_tp_dropped_data *dropped)
+{
+    if (dropped->status != PJ_EIGNORED) /* a keep-alive */
+        gate.counts[AGNER_GARBAGE] += 1;
+}
+
+/* ---- from outside */
+
+pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *rules, uint64_t secret)
+{
+    memset(&gate, 0, sizeof gate);
+    gate.strangers = agner_sources_create(rules->n_sources, &rules->source, secret);
+    if (!gate.strangers)
+        return PJ_ENOMEM;
+    gate.endpoint = endpoint;
+    agner_gate_set_rules(rules);
+    pjsip_tpmgr_set_drop_data_cb(pjsip_endpt_get_tpmgr(endpoint), &on_garbage);
+    return pjsip_endpt_register_module(endpoint, &module);
+}
+
+/* PJSIP destroys its modules with the endpoint; this lets go of what is ours. */
+void agner_gate_close(void)
+{
+    agner_sources_destroy(gate.strangers);
+    free(gate.networks);
+    memset(&gate, 0, sizeof gate);
+    module.id = -1;
+}
+
+void agner_gate_set_rules(const agner_gate_rules *rules)
+{
+    gate.rules = *rules;
+    gate.answers.per_s = rules->strangers_per_s;
+    agner_sources_set_rules(gate.strangers, &rules->source);
+}
+
+pj_status_t agner_gate_set_networks(const agner_network *networks, unsigned n)
+{
+    agner_network *copy = malloc((n ? n : 1) * sizeof *copy);
+    if (!copy)
+        return PJ_ENOMEM;
+    memcpy(copy, networks, n * sizeof *copy);
+    free(gate.networks);
+    gate.networks = copy;
+    gate.n_networks = n;
+    return PJ_SUCCESS;
+}
+
+void agner_gate_set_rate(int group, double calls_per_s)
+{
+    if (group >= 0 && group < N_GROUPS)
+        gate.calls[group] = (struct bucket){calls_per_s, calls_per_s, agner_gate_now()};
+}
+
+void agner_gate_set_overload(unsigned retry_after_s)
+{
+    gate.overload_s = retry_after_s;
+}
+
+const pj_uint64_t *agner_gate_counts(void)
+{
+    return gate.counts;
+}
+
+agner_sources *agner_gate_strangers(void)
+{
+    return gate.strangers;
+}

@@ -1,0 +1,70 @@
+/* The gate: a PJSIP module in front of all others. Every request passes it first, in this order: shape of the message,
+ * ban, source, rate; only then the transaction and UA layers see it. What is refused leaves no trace in them: no
+ * transaction, no dialog, no leg.
+ *
+ * Known are the networks of the configuration (trunks, phones) and the far side of each of our dialogs, inside that
+ * dialog. All others are strangers: refused, and banned when they do not stop. A known source is never banned.
+ * Counterparts: gate.pyx, its Python face; sources.h, the table of strangers. Engine thread only.
+ */
+#ifndef AGNER_GATE_H
+#define AGNER_GATE_H
+
+#include <pjsip.h>
+
+#include "sources.h"
+
+typedef struct agner_network {
+    unsigned char address[16]; /* IPv4 as ::ffff:a.b.c.d */
+    unsigned n_bits;           /* of the 128 */
+    int group;                 /* a trunk's number, or AGNER_PHONES */
+} agner_network;
+
+enum { AGNER_STRANGER = -1, AGNER_PHONES = 1 << 20 };
+
+typedef struct agner_gate_rules {
+    agner_source_rules source;
+    unsigned n_sources;
+    unsigned max_headers, max_media, max_crypto, max_parts; /* more is absurd */
+    int tells_strangers;   /* 403; else silence */
+    double strangers_per_s; /* answers to all strangers together */
+} agner_gate_rules;
+
+enum agner_gate_count {
+    AGNER_PASSED,
+    AGNER_GARBAGE,      /* not SIP at all; told by the transport */
+    AGNER_ABSURD,       /* too many headers, media, crypto lines or parts */
+    AGNER_UNKNOWN,      /* of a stranger */
+    AGNER_BANNED,       /* dropped under a ban */
+    AGNER_BANS,         /* bans put on */
+    AGNER_FOREIGN,      /* inside a dialog, of somebody else's address */
+    AGNER_TOO_FAST,     /* new calls above a trunk's calls per second: 503 */
+    AGNER_OVERLOADED,   /* new calls above what the engine takes: 503 */
+    AGNER_N_COUNTS
+};
+
+/* A refusal worth a line in the log. */
+typedef struct agner_gate_news {
+    enum agner_gate_count why;
+    char source[64];
+    char method[16];
+    char user[32]; /* of the request URI; printable characters only */
+} agner_gate_news;
+
+pj_status_t agner_gate_open(pjsip_endpoint *, const agner_gate_rules *, uint64_t secret);
+void agner_gate_close(void);
+void agner_gate_set_rules(const agner_gate_rules *);
+/* Copied. The first network that matches counts. PJ_ENOMEM. */
+pj_status_t agner_gate_set_networks(const agner_network *, unsigned n);
+/* New calls of this group per second; 0: as many as come. */
+void agner_gate_set_rate(int group, double calls_per_s);
+/* New calls get 503 and Retry-After from now on; 0: no more. */
+void agner_gate_set_overload(unsigned retry_after_s);
+/* PJ_TRUE if there was news; the ring holds the newest few. */
+pj_bool_t agner_gate_take_news(agner_gate_news *);
+const pj_uint64_t *agner_gate_counts(void);
+agner_sources *agner_gate_strangers(void);
+double agner_gate_now(void);
+/* PJ_FALSE: not an IP address. */
+pj_bool_t agner_gate_key(const char *address, agner_source_key *);
+
+#endif
