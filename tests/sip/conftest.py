@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.sip.peers import Ear, Sipp
+from tests.sip.peers import Ear, Rtp, Sipp
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,13 @@ def sipp(tmp_path: Path) -> Iterator[Callable[..., Sipp]]:
     yield start
     for each in started:
         each.stop()
+
+
+@pytest.fixture
+def rtp() -> Iterator[Rtp]:
+    rtp = Rtp()
+    yield rtp
+    rtp.close()
 
 
 _ports = itertools.cycle(range(18100, 18390, 8))  # SIPp binds media ports up to 5 above its own

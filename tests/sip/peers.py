@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -65,6 +66,12 @@ Content-Length: 0
 """,
         "" if method == "ACK" else 'retrans="500"',
     )
+
+
+def info(key: str, cseq: int) -> str:
+    """A key by SIP INFO."""
+    body = f"Content-Type: application/dtmf-relay\nContent-Length: [len]\n\nSignal={key}\nDuration=160\n"
+    return request("INFO", cseq).replace("Content-Length: 0\n\n", body)
 
 
 def cancel() -> str:
@@ -255,6 +262,39 @@ Content-Length: {len(body) + body.count(chr(10))}
             ok = ["SIP/2.0 200 OK", *_kept(rest, "Via From To Call-ID CSeq"), "Content-Length: 0", "", ""]
             self._socket.sendto("\r\n".join(ok).encode(), source)
         return self.final_status
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Rtp:
+    """The media socket of a SIPp party that sends events (RFC 4733) and hears that audio comes."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((HOST, 0))
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        self.engine: Any = None  # where its audio came from last
+        self._n_events = 0
+
+    def has_come(self) -> bool:
+        """A packet of the engine's has."""
+        try:
+            self.engine = self._socket.recvfrom(2000)[1]
+        except BlockingIOError:
+            return False
+        return True
+
+    def press(self, key: str, breathe: Callable[[float], None], payload_type: int = 101) -> None:
+        """Updates of one event and its end, three times. The payload type is as the engine's SDP has it."""
+        self._n_events += 1
+        for step in range(5):
+            number, at = 100 + self._n_events * 10 + step, self._n_events * 1600
+            head = struct.pack("!BBHII", 0x80, 0x80 * (step == 0) + payload_type, number, at, 99)
+            event = struct.pack("!BBH", "0123456789*#ABCD".index(key), 0x80 * (step > 2) + 10, 160 * (step + 1))
+            self._socket.sendto(head + event, self.engine)
+            breathe(0.01)
 
     def close(self) -> None:
         self._socket.close()

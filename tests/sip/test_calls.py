@@ -2,8 +2,6 @@
 
 import gc
 import re
-import socket
-import struct
 import time
 
 import pytest
@@ -224,41 +222,6 @@ def test_replaces_does_not_take_a_call_over(ear, sipp):
     assert ear.story() == [*ANSWERED, "CallerGone", "LegEnded"]
     ear.until(caller.done)
     assert caller.passed()
-
-
-def test_digits_by_rfc4733(ear, sipp):
-    answer_all(ear)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp:
-        rtp.bind(("127.0.0.1", 18098))
-        rtp.setblocking(False)
-        steps = (
-            invite(sdp(port="18098")),
-            got(100, True),
-            got(200),
-            request("ACK"),
-            pause(1200),
-            request("BYE", 2),
-            got(200),
-        )
-        sipp(*steps)
-        ear.next(e.CallerAnswered)
-        engine = []
-
-        def heard():
-            try:
-                engine.append(rtp.recvfrom(2000)[1])
-            except BlockingIOError:
-                return False
-            return True
-
-        ear.until(heard)
-        for at, digit in enumerate((1, 11, 12)):
-            for step in range(5):
-                head = struct.pack("!BBHII", 0x80, 0x80 * (step == 0) + 101, 100 + at * 10 + step, at * 1600, 99)
-                rtp.sendto(head + struct.pack("!BBH", digit, 0x80 * (step > 2) + 10, 160 * (step + 1)), engine[0])
-                ear.silence(0.01)
-        ear.next(e.LegEnded)
-    assert [event.digit for event in ear.all(e.CallerDigit)] == ["1", "#", "A"]
 
 
 # ---- the called leg
