@@ -18,6 +18,7 @@ that several chapters share.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from types import ModuleType
 from typing import Any
 
@@ -28,8 +29,9 @@ from engine.callflow.commands import Command
 from engine.callflow.dialog import Dialog
 from engine.callflow.errors import ImpossibleEvent
 from engine.callflow.events import Event
+from engine.callflow.mailbox import Mailbox
 from engine.callflow.record import Cdr, Segment
-from engine.callflow.steps import Ask, Consent, Errand, Item, Queue, Transfer, Voicemail
+from engine.callflow.steps import Errand, Item, Queue, Transfer, Voicemail
 from engine.callflow.table import OLD_ERRAND, OLD_OFFER, OLD_PLAY, TABLE, Impossible, Late, Move, State
 
 CHAPTERS: tuple[ModuleType, ...] = (routing, asking, messages, waiting, talking, calling_back, ending)
@@ -79,10 +81,11 @@ class Call:
         self.n_recordings = 0
         # the step that stands: a dialog, an errand, a message, or none of them
         self.typed = ""  # keys ahead of the next question
-        self.asked: Ask | Consent | None = None
         self.dialog: Dialog | None = None
+        self.mailbox: Mailbox | None = None  # the dialog, where it is one
+        self.mailbox_tickets = count(-1, -1)
         self.errand: Errand | None = None
-        self.ticket = 0  # of the errand, 0: none
+        self.ticket = 0  # of the errand, or below 0 of a mailbox that is being opened; 0: none
         self.voicemail: Voicemail | None = None
         self.message_began_at: float | None = None  # the end of the tone
         self.due: float | None = None  # when the step has had its time
@@ -124,7 +127,7 @@ class Call:
                 return OLD_OFFER
             case ev.PlayFinished(play) if play != self.play:
                 return OLD_PLAY
-            case ev.ErrandDone(ticket) if ticket != self.ticket:
+            case ev.ErrandDone(ticket) | ev.MailboxOpened(ticket) | ev.MailboxRefused(ticket) if ticket != self.ticket:
                 return OLD_ERRAND
         return None
 

@@ -131,6 +131,35 @@ class StopMessage(Command):
     keep: bool
 
 
+# ---- messages, listened to by phone
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMailbox(Command):
+    """Somebody keyed in the number of a box and a PIN. MailboxOpened(ticket) or MailboxRefused(ticket) follows."""
+
+    ticket: int  # below 0; errands have theirs above
+    number: str
+    pin: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkHeard(Command):
+    message: str  # its id
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMessage(Command):
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMessage(Command):
+    """The reply to a message is a callback to who left it."""
+
+    message: str
+
+
 # ---- the queue and its agents
 
 

@@ -1,12 +1,14 @@
 """Questions to the caller, and the keys that answer them: what is said, what is taken, when time is up.
 
-One mechanic for menus, numbers, surveys and consent. Pure: a dialog is told what happened and answers with a Turn;
-chapters/asking.py carries that out. Times are seconds of the engine's clock.
+One mechanic for menus, numbers, surveys and consent; mailbox.py builds on it. Pure: a dialog is told what happened and
+answers with a Turn; chapters/asking.py carries that out. Times are seconds of the engine's clock.
 """
 
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from engine.callflow import commands as do
+from engine.callflow.commands import Command
 from engine.callflow.steps import Ask, Consent, Item
 
 
@@ -16,12 +18,14 @@ class Turn:
 
     items: tuple[Item, ...] = ()  # to be played from here on
     is_cut: bool = False  # what plays is cut first
+    commands: tuple[Command, ...] = ()  # what else is to be done
     result: str | None = None
     answer: str | None = None  # the keys, where the result is an answer
     unused: str = ""  # keys it did not need: the next question's
 
 
 class Dialog(Protocol):
+    language: str
     deadline: float | None  # when time_up() is due; never while something plays
 
     def begin(self, typed: str, now: float) -> Turn:
@@ -44,6 +48,7 @@ class Question:
     """
 
     def __init__(self, ask: Ask) -> None:
+        self.language = ask.language
         self.deadline: float | None = None
         self._ask = ask
         self._keyed = ""
@@ -120,13 +125,19 @@ class Question:
 
     def _end(self, result: str, answer: str | None = None) -> Turn:
         self.deadline = None
-        return Turn(result=result, answer=answer)
+        if answer is None:
+            return Turn(result=result)
+        commands: tuple[Command, ...] = (do.Remember(self._ask.into, answer),)
+        if self._ask.survey:
+            commands += (do.WriteSurvey(self._ask.survey, answer),)
+        return Turn(commands=commands, result=result, answer=answer)
 
 
 class Refusal:
     """A Consent step: the one key refuses, from the first word until within_s after the last. Others wait."""
 
     def __init__(self, consent: Consent) -> None:
+        self.language = consent.language
         self.deadline: float | None = None
         self._consent = consent
         self._is_speaking = False

@@ -26,7 +26,17 @@ class Say:
         return f"{self.kind} {self.value}{f' {self.unit}' if self.unit else ''}"
 
 
-Item = str | Say  # a prompt's name, or a value to be spoken
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A sound file, such as a message."""
+
+    path: str  # below the recordings folder
+
+    def __str__(self) -> str:
+        return f"recording {self.path}"
+
+
+Item = str | Say | Recorded  # a prompt's name, a value to be spoken, a file
 
 
 def items_text(items: tuple[Item, ...]) -> str:

@@ -94,6 +94,13 @@ _NO_OFFERS: Mapping[type[Event], Row] = {
     ev.OfferWithdrawn: OLD_OFFER,
 }
 
+# The same for what another room was asked.
+_NO_ERRAND: Mapping[type[Event], Row] = {
+    ev.ErrandDone: OLD_ERRAND,
+    ev.MailboxOpened: OLD_ERRAND,
+    ev.MailboxRefused: OLD_ERRAND,
+}
+
 # News of the queue that crossed the call's way out of it.
 _NO_QUEUE: Mapping[type[Event], Row] = {
     ev.OffersFailed: OLD_OFFER,
@@ -142,7 +149,7 @@ def _is_over(state: State) -> Mapping[type[Event], Row]:
         **_given_back(state),
         ev.CustomerAnswered: Move(state, "hang_up_customer"),
         **dict.fromkeys(late, _NO_LONGER),
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_NO_OFFERS,
     }
 
@@ -167,7 +174,9 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.TimeUp: Move(S.ROUTING, "go_on_late"),
         ev.RecordPlanned: Move(S.ROUTING, "record"),
         ev.VoicemailPlanned: Move(S.MESSAGE, "take_message"),
-        ev.MessagesPlanned: Move(S.ROUTING, "listen"),
+        ev.MessagesPlanned: Move(S.ROUTING, "open_mailbox"),
+        ev.MailboxOpened: Move(S.ROUTING, "list_messages"),
+        ev.MailboxRefused: Move(S.ROUTING, "refuse_mailbox"),
         ev.QueuePlanned: Move(S.QUEUED, "enter_queue"),
         ev.TransferPlanned: Move(S.DIALLING, "dial_out"),
         ev.HangUpPlanned: Move(S.CLOSING, "end_by_plan"),
@@ -180,7 +189,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.PlayFinished: Move(S.MESSAGE, "open_message"),
         ev.CallerDigit: Move(S.ROUTING, "end_message"),
         ev.TimeUp: Move(S.ROUTING, "end_message"),
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_given_back(S.MESSAGE),
         **_NO_QUEUE,
         **_NO_OFFERS,
@@ -195,7 +204,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.PlayFinished: Move(S.QUEUED, "end_announcement"),
         ev.CallerDigit: Late("no step asks for digits"),
         ev.OffersFailed: OLD_OFFER,
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_NO_OFFERS,
         **_ENDINGS,
     },
@@ -212,7 +221,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.KeyChosen: Move(S.ROUTING, "leave_by_key"),
         ev.PlayFinished: Move(S.OFFERING, "end_announcement"),
         ev.CallerDigit: Late("no step asks for digits"),
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_ENDINGS,
     },
     S.GREETING: {
@@ -225,7 +234,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.OfferWithdrawn: _ANSWERED,
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: _NOBODY_HEARS,
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_given_back(S.GREETING),
         **_NO_QUEUE,
         **_ENDINGS,
@@ -239,7 +248,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.OfferWithdrawn: _ANSWERED,
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: Late("the agent hears it"),
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_given_back(S.TALKING),
         **_NO_QUEUE,
         **_ENDINGS,
@@ -251,7 +260,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.TimeUp: Move(S.ROUTING, "go_on_unanswered"),
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: _NOBODY_HEARS,
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_given_back(S.DIALLING),
         **_NO_QUEUE,
         **_ENDINGS,
@@ -262,7 +271,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.CalledRinging: Late("180 crossed the 200"),
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: Late("the called party hears it"),
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_given_back(S.TRANSFERRED),
         **_NO_QUEUE,
         **_ENDINGS,
@@ -277,7 +286,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.OfferWithdrawn: _ANSWERED,
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: _NOBODY_HEARS,
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_given_back(S.FETCHING),
         **_NO_QUEUE,
         ev.HangUpOrdered: _ENDINGS[ev.HangUpOrdered],
@@ -289,7 +298,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.TimeUp: Move(S.CLOSING, "end_unanswered"),
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: _NOBODY_HEARS,
-        ev.ErrandDone: OLD_ERRAND,
+        **_NO_ERRAND,
         **_given_back(S.REACHING),
         **_NO_QUEUE,
         **_NO_OFFERS,

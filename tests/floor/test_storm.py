@@ -30,7 +30,7 @@ UNREACHED_MOVES = {
 
 
 NEW_EVENTS = {ev.CallbackBegan, ev.CallerHears, ev.KeyChosen, ev.EarlyMediaPlanned, ev.AskPlanned, ev.VoicemailPlanned,
-              ev.MessagesPlanned, ev.ErrandPlanned, ev.ErrandDone, ev.RecordPlanned, ev.CallbackTurn, ev.TalkEnded,
+              ev.MessagesPlanned, ev.MailboxOpened, ev.MailboxRefused, ev.ErrandPlanned, ev.ErrandDone, ev.RecordPlanned, ev.CallbackTurn, ev.TalkEnded,
               ev.GreetedAgent, ev.CustomerAnswered, ev.CustomerRefused, ev.TimeUp, ev.AgentReserved}  # fmt: skip
 
 

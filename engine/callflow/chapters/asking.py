@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow.commands import Command
-from engine.callflow.dialog import Question, Refusal, Turn
+from engine.callflow.dialog import Dialog, Question, Refusal, Turn
 from engine.callflow.steps import Ask
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ MAX_TYPED = 64  # keys held for the next question
 
 def ask(call: Call, event: ev.AskPlanned, now: float) -> Iterator[Command]:
     step = event.step
-    call.asked = step
-    call.dialog = Question(step) if isinstance(step, Ask) else Refusal(step)
-    typed, call.typed = call.typed, ""
-    yield from follow(call, call.dialog.begin(typed, now))
+    yield from talk(call, Question(step) if isinstance(step, Ask) else Refusal(step), now)
 
 
 def take_key(call: Call, event: ev.CallerDigit, now: float) -> Iterator[Command]:
@@ -32,29 +29,36 @@ def take_key(call: Call, event: ev.CallerDigit, now: float) -> Iterator[Command]
         call.typed = (call.typed + event.digit)[:MAX_TYPED]
 
 
+def talk(call: Call, dialog: Dialog, now: float) -> Iterator[Command]:
+    typed, call.typed = call.typed, ""
+    call.dialog = dialog
+    yield from follow(call, dialog.begin(typed, now))
+
+
 def follow(call: Call, turn: Turn) -> Iterator[Command]:
     """Do what the dialog wants."""
-    assert call.asked and call.dialog
-    call.due = call.dialog.deadline
+    dialog = call.dialog
+    assert dialog
+    call.due = dialog.deadline
     call.typed = (call.typed + turn.unused)[:MAX_TYPED]
     if turn.is_cut:
         yield call.cut_play()
+    for command in turn.commands:
+        if isinstance(command, do.OpenMailbox):
+            call.ticket = command.ticket
+        yield command
     if turn.items:
-        yield call.start_play(turn.items, call.asked.language)
+        yield call.start_play(turn.items, dialog.language)
     if turn.result is not None:
-        yield from _end(call, turn.result, turn.answer)
+        yield from _end(call, dialog, turn, turn.result)
 
 
-def _end(call: Call, result: str, answer: str | None) -> Iterator[Command]:
-    step, call.asked, call.dialog, call.due = call.asked, None, None, None
-    if result == "refused":
+def _end(call: Call, dialog: Dialog, turn: Turn, result: str) -> Iterator[Command]:
+    call.dialog, call.due, call.ticket = None, None, 0
+    if isinstance(dialog, Question) and turn.answer is None:
+        call.typed = ""
+    if isinstance(dialog, Refusal) and result == "refused":
         call.may_record = False
         call.set(recording=None)
         yield from call.stop_recording(discard=True)
-    if isinstance(step, Ask) and answer is None:
-        call.typed = ""
-    if isinstance(step, Ask) and answer is not None:
-        yield do.Remember(step.into, answer)
-        if step.survey:
-            yield do.WriteSurvey(step.survey, answer)
     yield do.TakeStep(result)

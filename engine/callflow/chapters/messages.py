@@ -1,4 +1,4 @@
-"""The caller leaves a message."""
+"""Messages: the caller leaves one, or listens to those of a mailbox as mailbox.py leads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
+from engine.callflow.chapters import asking
 from engine.callflow.commands import Command
+from engine.callflow.mailbox import Mailbox
 
 if TYPE_CHECKING:
     from engine.callflow.call import Call
@@ -36,10 +38,6 @@ def end_message(call: Call, event: ev.CallerDigit | ev.TimeUp, now: float) -> It
     yield do.TakeStep("done" if is_kept else "too_short")
 
 
-def listen(call: Call, event: ev.MessagesPlanned, now: float) -> Iterator[Command]:
-    yield do.TakeStep("refused")
-
-
 def close_message(call: Call, now: float) -> Iterator[Command]:
     """However it ends, what was said is kept."""
     is_kept = is_long_enough(call, now)
@@ -53,3 +51,23 @@ def close_message(call: Call, now: float) -> Iterator[Command]:
 def is_long_enough(call: Call, now: float) -> bool:
     began_at = call.message_began_at
     return call.voicemail is not None and began_at is not None and now - began_at >= call.voicemail.min_s
+
+
+# ---- listening
+
+
+def open_mailbox(call: Call, event: ev.MessagesPlanned, now: float) -> Iterator[Command]:
+    call.mailbox = Mailbox(event.step.language, call.mailbox_tickets)
+    yield from asking.talk(call, call.mailbox, now)
+
+
+def list_messages(call: Call, event: ev.MailboxOpened, now: float) -> Iterator[Command]:
+    assert call.mailbox
+    call.ticket = 0
+    yield from asking.follow(call, call.mailbox.opened(event.messages))
+
+
+def refuse_mailbox(call: Call, event: ev.MailboxRefused, now: float) -> Iterator[Command]:
+    assert call.mailbox
+    call.ticket = 0
+    yield from asking.follow(call, call.mailbox.refused(event.is_locked, now))

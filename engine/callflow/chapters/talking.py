@@ -9,6 +9,7 @@ from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow.chapters import ending
 from engine.callflow.commands import Command
+from engine.callflow.table import State
 
 if TYPE_CHECKING:
     from engine.callflow.call import Call
@@ -51,6 +52,8 @@ def bridge(call: Call, event: ev.Greeted, now: float) -> Iterator[Command]:
 
 def go_on_served(call: Call, event: ev.TalkEnded, now: float) -> Iterator[Command]:
     del call.offers[event.offer]
+    if call.state is State.GREETING:
+        yield do.StopPrompts()
     yield from ending.end_talk(call, "agent", now)
     yield do.TakeStep("served")
 
