@@ -149,13 +149,14 @@ class PlanBook:
 
     def enter(self, plan: str, situation: Situation) -> Stop:
         """Walk from the plan's first step."""
-        return self._walk(self.entries[plan], situation)
+        return self.walk(self.entries[plan], situation)
 
     def after(self, index: int, result: str, situation: Situation) -> Stop:
         """Walk on from step `index`, which ended with `result`."""
-        return self._walk(self.steps[index].ways[result], situation)
+        return self.walk(self.steps[index].ways[result], situation)
 
-    def _walk(self, index: int, situation: Situation) -> Stop:
+    def walk(self, index: int, situation: Situation) -> Stop:
+        """Walk from step `index` to the next one that somebody has to carry out."""
         trail: list[Visit] = []
         while isinstance(step := self.steps[index], Condition | Set):
             if isinstance(step, Set):

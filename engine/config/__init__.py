@@ -1,11 +1,13 @@
 """The configuration: a folder of YAML files -> Settings, Staff and PlanBook, or every mistake in it with its place.
 
     switch.yaml     -> settings.py      where the switch listens, its trunks and limits
-    staff.yaml      -> staff.py         skills, queues, agents
+    staff.yaml      -> staff.py         skills, queues, agents; promises.py: callbacks, whisper, survey
     plans/*.yaml    -> plans.py         what happens when somebody dials; steps.py reads a step, paths.py checks
+    the prompts     -> sounds.py        what can be heard
 
-yaml_nodes.py knows YAML and places, scalars.py and needs.py turn text into values. All of it happens once, at
-start, before a call is taken. Counterpart: the types of engine/callflow, which know nothing of YAML.
+yaml_nodes.py knows YAML and places; scalars.py, needs.py, items.py and calendar.py turn text into values. All of it
+happens before a call is taken, or beside the calls when a daemon reloads. difference.py compares two configurations.
+Counterpart: the types of engine/callflow, which know nothing of YAML.
 """
 
 from dataclasses import dataclass
@@ -39,8 +41,8 @@ def load(folder: Path | str) -> Configuration:
     folder, report = Path(folder), Report()
     settings = read_settings(folder / "switch.yaml", report)
     sounds = read_sounds(Path(settings.prompts), report)
-    staff = read_staff(folder / "staff.yaml", sounds, report)
-    book = read_plans(folder / "plans", staff, sounds, report)
+    staff = read_staff(folder / "staff.yaml", sounds, report, settings.trunks or None)
+    book = read_plans(folder / "plans", staff, sounds, report, settings.look_ups)
     if report.found:
         raise Complaints(report.found)
     assert staff is not None and sounds is not None, "what cannot be read is complained of"

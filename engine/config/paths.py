@@ -2,16 +2,31 @@
 
 The drafts form a graph; conditions may go either way, and of the results of a step those count that the
 configuration makes possible. Proved here: a number or another plan leads to every plan; a caller who is
-played to, queued or transferred has been answered before, and once; no call goes round without waiting. That every
-branch ends and every step is reached is seen when the ways are drawn, in plans.py.
+played to has been answered or is in early media, one who is asked, queued or transferred has been answered, and once;
+nobody is queued or transferred after a talk; each `$name` may have been set before; no call goes round without
+waiting. That every branch ends and every step is reached is seen when the ways are drawn, in plans.py.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
 from engine.callflow.plan import Step
-from engine.callflow.steps import Answer, HangUp, Play, Queue, Transfer
+from engine.callflow.steps import (
+    Answer,
+    Ask,
+    Consent,
+    EarlyMedia,
+    HangUp,
+    Messages,
+    Play,
+    Queue,
+    Record,
+    Transfer,
+    Voicemail,
+)
 from engine.config.drafts import Draft
-from engine.config.yaml_nodes import Value
+from engine.config.values import ALWAYS, BUILT_IN
+from engine.config.yaml_nodes import Value, guess
 
 
 def check(
@@ -29,18 +44,15 @@ def check(
     for name, key in plans.items():
         if name not in dialled and (name not in led_to or entries[name] not in from_numbers):
             key.complain(f'no call comes here: no number leads to plan "{name}"')
-    _check_answered(drafts, starts)
+    _check_heard(drafts, starts)
+    _check_names(drafts, starts)
     _check_rounds(drafts)
 
 
-def _next(draft: Draft) -> Iterator[int]:
-    for result, index in _ways(draft).items():
+def _next(draft: Draft) -> Iterator[tuple[str, int]]:
+    for result, index in (draft.step.ways if draft.step else {}).items():
         if result in draft.possible:
-            yield index
-
-
-def _ways(draft: Draft) -> Mapping[str, int]:
-    return draft.step.ways if draft.step else {}
+            yield result, index
 
 
 def _reached(drafts: list[Draft], starts: Collection[int]) -> set[int]:
@@ -50,28 +62,88 @@ def _reached(drafts: list[Draft], starts: Collection[int]) -> set[int]:
         index = todo.pop()
         if index not in reached:
             reached.add(index)
-            todo.extend(_next(drafts[index]))
+            todo.extend(follower for _, follower in _next(drafts[index]))
     return reached
 
 
-def _check_answered(drafts: list[Draft], starts: Collection[int]) -> None:
-    """Follows (step, answered); answered is None once something was told, so that it is not told again behind it."""
-    seen: set[tuple[int, bool | None]] = set()
-    todo: list[tuple[int, bool | None]] = [(index, False) for index in starts]
+# ---- answered, heard, talked
+
+
+class _State(NamedTuple):
+    """`answered` and `talked` are None once something was told of them, so that it is not told again behind it."""
+
+    answered: bool | None = False
+    early: bool = False
+    talked: bool | None = False
+
+
+def _check_heard(drafts: list[Draft], starts: Collection[int]) -> None:
+    seen: set[tuple[int, _State]] = set()
+    todo = [(index, _State()) for index in starts]
     while todo:
-        index, answered = state = todo.pop()
-        if state in seen:
+        index, state = todo.pop()
+        if (index, state) in seen:
             continue
-        seen.add(state)
-        step = drafts[index].step
-        if isinstance(step, Answer):
-            if answered:
-                drafts[index].value.complain("answer again: a call that comes here may be answered already")
-            answered = None if answered is None else True
-        elif isinstance(step, Play | Queue | Transfer) and answered is False:
-            drafts[index].value.complain("the caller would hear nothing: put `answer` before it")
-            answered = None
-        todo.extend((follower, answered) for follower in _next(drafts[index]))
+        seen.add((index, state))
+        state = _after(drafts[index], state)
+        for result, follower in _next(drafts[index]):
+            todo.append((follower, state._replace(talked=True) if result == "served" else state))
+
+
+def _after(draft: Draft, state: _State) -> _State:
+    """The state behind a step; complains of what it does not allow."""
+    step, complain = draft.step, draft.value.complain
+    if isinstance(step, Queue | Transfer) and state.talked:
+        complain("an agent has talked to a caller who comes here (`after talk`), and a call has one talk")
+        state = state._replace(talked=None)
+    match step:
+        case Answer():
+            if state.answered:
+                complain("answer again: a call that comes here may be answered already")
+            return state._replace(answered=True if state.answered is False else None)
+        case EarlyMedia():
+            if state.answered or state.early:
+                complain("early media is for a call not answered yet: one that comes here may hear us already")
+            return state._replace(early=True)
+        case Play():
+            if state.answered is False and not state.early:
+                complain("the caller would hear nothing: put `answer` before it")
+                return state._replace(answered=None)
+        case Ask() | Consent() | Voicemail() | Messages() | Queue() | Transfer() | Record():
+            if state.answered is False:
+                why = "early media carries no keys and ends" if state.early else "the caller would hear nothing"
+                complain(f"{why}: put `answer` before it")
+                return state._replace(answered=None)
+    return state
+
+
+# ---- what a call has learnt
+
+
+def _check_names(drafts: list[Draft], starts: Collection[int]) -> None:
+    """A name is fine where some way to it sets it: another way may leave it empty, which is a case of its own."""
+    known: dict[int, frozenset[str]] = {}
+    todo = [(index, frozenset(ALWAYS)) for index in starts]
+    while todo:
+        index, names = todo.pop()
+        if index in known and names <= known[index]:
+            continue
+        known[index] = names = known.get(index, frozenset()) | names
+        draft = drafts[index]
+        todo += [(follower, names | draft.gives.get(result, frozenset())) for result, follower in _next(draft)]
+    for index, names in known.items():
+        for use in drafts[index].uses:
+            if use.name not in names | use.known:
+                use.value.complain(_unknown_name(use.name, names | use.known))
+
+
+def _unknown_name(name: str, known: Collection[str]) -> str:
+    if name in BUILT_IN:
+        return f'"${name}" ({BUILT_IN[name]}) is not known yet when a call comes here'
+    return f'no step before this sets "${name}"{guess(name, known)}'
+
+
+# ---- rounds
 
 
 def _check_rounds(drafts: list[Draft]) -> None:
@@ -95,18 +167,18 @@ def _check_rounds(drafts: list[Draft]) -> None:
 
 def _at_once(draft: Draft) -> Iterator[int]:
     """The ways that a call may go without time passing."""
-    step = draft.step
-    for result, index in _ways(draft).items():
-        if result in draft.possible and not _waits(step, result):
+    for result, index in _next(draft):
+        if not _waits(draft.step, result):
             yield index
 
 
 def _waits(step: Step | None, result: str) -> bool:
+    """Whether this result takes time: a prompt is heard, a key is pressed, a time runs out."""
     match step:
-        case Play():
+        case Play() | Ask() | Consent() | Voicemail() | Messages():
             return True
         case Queue():
-            return result == "timeout" and bool(step.max_wait_s)
+            return (result == "timeout" and bool(step.max_wait_s)) or result in step.keys or result == "served"
         case Transfer():
             return result == "no_answer"
         case _:

@@ -8,23 +8,29 @@ Counterparts: engine/callflow/plan.py, which has the types and walks; steps.py, 
 proves that every call comes to an end.
 """
 
-from collections.abc import Collection, Mapping
-from datetime import date
+from collections.abc import Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
-from engine.callflow.conditions import Hours, NumberList
+from engine.callflow.conditions import NumberList
 from engine.callflow.plan import Place, PlanBook
-from engine.callflow.settings import SoundFiles
+from engine.callflow.settings import SoundFiles, WebLookUp
 from engine.callflow.staff import Staff
 from engine.config import paths, scalars
+from engine.config.calendar import read_air, read_hours
 from engine.config.drafts import HOLE, Draft, Names
 from engine.config.needs import known
 from engine.config.steps import read_steps
 from engine.config.yaml_nodes import Report, Section, Value, guess, read_text, read_yaml
 
 
-def read_plans(folder: Path, staff: Staff | None, sounds: SoundFiles | None, report: Report) -> PlanBook:
+def read_plans(
+    folder: Path,
+    staff: Staff | None,
+    sounds: SoundFiles | None,
+    report: Report,
+    look_ups: Mapping[str, WebLookUp] | None = None,
+) -> PlanBook:
     """One book of all the plan files; their lists, hours and plans may be used from any of them."""
     paths_found = sorted(folder.glob("*.yaml"))
     if not paths_found:
@@ -32,9 +38,10 @@ def read_plans(folder: Path, staff: Staff | None, sounds: SoundFiles | None, rep
     files = [read_yaml(path, report, "no plan is described here") for path in paths_found]
     tops = [value.section() for value in files if value is not None]
     lists = {key.text(): _number_list(key, value) for key, value in _gather(tops, "lists")}
-    hours = {key.text(): _hours(key, value) for key, value in _gather(tops, "hours")}
+    hours = {key.text(): read_hours(key, value) for key, value in _gather(tops, "hours")}
+    airs = {key.text(): read_air(key, value) for key, value in _gather(tops, "air")}
     plans = _gather(tops, "plans")
-    names = Names(staff, sounds, lists, hours, frozenset(key.text() for key, _ in plans))
+    names = Names(staff, sounds, lists, hours, airs, look_ups or {}, frozenset(key.text() for key, _ in plans))
     languages = {top.value.file: _language(top, sounds) for top in tops}
     drafts = {scalars.name(key): read_steps(value, names, languages[value.file]) for key, value in plans}
     numbers = _numbers(tops, names)
@@ -43,10 +50,11 @@ def read_plans(folder: Path, staff: Staff | None, sounds: SoundFiles | None, rep
         top.close()
     if tops and not numbers:
         tops[0].value.complain("no number leads to a plan, so no call could be taken")
-    numbered, entries = _link(drafts, names.left)
+    numbered, entries = _link(drafts, names)
     if not names.holes:
         paths.check(numbered, entries, set(numbers.values()), names.led_to, {key.text(): key for key, _ in plans})
-    return PlanBook(tuple(draft.step for draft in numbered if draft.step), entries, numbers, timezone)
+    steps = tuple(draft.step for draft in numbered if draft.step)
+    return PlanBook(steps, entries, numbers, timezone, hours, airs)
 
 
 def _gather(tops: list[Section], name: str) -> list[tuple[Value, Value]]:
@@ -123,36 +131,19 @@ def _numbers_of_file(file: Value) -> list[str]:
     return numbers
 
 
-def _hours(key: Value, value: Value) -> Hours:
-    """`mon-fri: 09:00-18:00` and, under `days`, dates that differ; a weekday without hours is closed."""
-    week: dict[int, tuple[tuple[int, int], ...]] = {}
-    days: dict[date, tuple[tuple[int, int], ...]] = {}
-    for day_key, item in value.pairs():
-        if day_key.text() == "days":
-            for date_key, hours in item.pairs():
-                for day in scalars.dates(date_key):
-                    if day in days:
-                        date_key.complain(f"{day} is described twice")
-                    days[day] = scalars.stretches(hours)
-            continue
-        for weekday in scalars.weekdays(day_key):
-            if weekday in week:
-                day_key.complain(f"{scalars.WEEKDAYS[weekday]} is described twice")
-            week[weekday] = scalars.stretches(item)
-    return Hours(scalars.name(key), tuple(week.get(day, ()) for day in range(7)), days)
-
-
 # ---- from drafts to steps
 
 
-def _link(drafts: Mapping[str, list[Draft]], left: Collection[str]) -> tuple[list[Draft], dict[str, int]]:
+def _link(drafts: Mapping[str, list[Draft]], names: Names) -> tuple[list[Draft], dict[str, int]]:
     """Number the steps as they are written, then draw their ways. Gives all drafts, and where each plan begins."""
     numbered: list[Draft] = []
     for plan in drafts.values():
         _number(plan, numbered)
     for draft in numbered:
-        if draft.queue in left:
+        if draft.queue in names.left:
             draft.possible |= {"no_agents"}
+        if draft.queue in names.skillless:
+            draft.possible |= {"no_skill"}
     entries = {name: _entry(name, drafts) for name in drafts}
     for plan in drafts.values():
         _draw(plan, None, entries)

@@ -21,7 +21,9 @@ _NAME = re.compile(r"\w[\w.-]{0,63}")
 NUMBER = re.compile(r"\+?[0-9]{1,32}\*?|\*", re.ASCII)
 _USER, _HOST = r"[\w.!~*'()%&=+$,;?/-]+", r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)"
 _SIP_URI = re.compile(rf"sip:{_USER}@{_HOST}(?::(\d+))?(?:;transport=(\w+))?", re.ASCII)
+_WEB = re.compile(rf"https?://{_HOST}(:\d{{1,5}})?(/[^\s]*)?", re.ASCII)
 _STRETCH = re.compile(r"(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", re.ASCII)
+_YEARS_DAY = re.compile(r"\d\d-\d\d", re.ASCII)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONGEST_S = 24 * 3600.0
 
@@ -62,6 +64,32 @@ def count(value: Value, low: int, high: int, instead: int | None = None) -> int:
     elif text:
         return int(text)
     return low if instead is None else instead
+
+
+def count_range(value: Value, low: int, high: int) -> tuple[int, int]:
+    """`4` or `4-6`."""
+    text = value.text()
+    found = re.fullmatch(r"([0-9]{1,4})(?:\s*-\s*([0-9]{1,4}))?", text)
+    if found and low <= int(found[1]) <= int(found[2] or found[1]) <= high:
+        return int(found[1]), int(found[2] or found[1])
+    if text:
+        value.complain(f"{value.label}: {text!r} is not a number or a range from {low} to {high} (4, 4-6)")
+    return low, low
+
+
+def percent(value: Value) -> float:
+    """`30%`: from 0 to 100."""
+    text = value.text()
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)%", text, re.ASCII)
+    if found and float(found[1]) <= 100:
+        return float(found[1])
+    if text:
+        value.complain(f"{value.label}: {text!r} is not a share from 0% to 100% (30%?)")
+    return 0.0
+
+
+def yes_no(value: Value) -> bool:
+    return one_of(value, ("yes", "no")) == "yes"
 
 
 def port(value: Value) -> int | None:
@@ -135,6 +163,14 @@ def sip_uri(value: Value) -> str:
         value.complain(f"{value.label}: port {found[2]} is not from 1 to 65535")
     elif found[3] and found[3].lower() not in ("udp", "tcp"):
         value.complain(f"{value.label}: transport {found[3]!r} is not known here (udp or tcp)")
+    return text
+
+
+def web_address(value: Value) -> str:
+    """`http://host/path` or `https://`."""
+    text = value.text()
+    if text and not _WEB.fullmatch(text):
+        value.complain(f"{value.label}: {text!r} is not a web address (http://host:port/path)")
     return text
 
 
@@ -217,6 +253,36 @@ def weekdays(key: Value) -> list[int]:
     return days
 
 
+def time_of_day(value: Value) -> int:
+    """Minutes since midnight of `20:00`."""
+    text = value.text()
+    found = re.fullmatch(r"(\d{1,2}):([0-5]\d)", text, re.ASCII)
+    if found and int(found[1]) < 24:
+        return int(found[1]) * 60 + int(found[2])
+    if text:
+        value.complain(f"{value.label}: {text!r} is not a time of day (20:00)")
+    return 0
+
+
+def is_years_day(key: Value) -> bool:
+    """`10-01`, `12-31..01-02`: a date without a year."""
+    return _YEARS_DAY.fullmatch(key.text().partition("..")[0].strip()) is not None
+
+
+def years_days(key: Value) -> list[tuple[int, int]]:
+    """(month, day) of one date of every year, `10-01`, or of several, `12-31..01-02`."""
+    first, _, last = key.text().partition("..")
+    try:  # in a leap year, so that 02-29 is a date
+        begin = date.fromisoformat(f"2024-{first.strip()}")
+        end = date.fromisoformat(f"2024-{(last or first).strip()}")
+    except ValueError:
+        key.complain(f"{key.text()!r} is not a date of every year (10-01, 12-31..01-02)")
+        return []
+    n_days = (end - begin).days % 366 + 1
+    days = [begin + timedelta(days=n) for n in range(n_days)]
+    return [(day.month, day.day) for day in days]
+
+
 def dates(key: Value) -> list[date]:
     """One date, `2026-10-01`, or several, `2026-10-01..2026-10-07`."""
     first, _, last = key.text().partition("..")
@@ -224,7 +290,7 @@ def dates(key: Value) -> list[date]:
         begin = date.fromisoformat(first.strip())
         end = date.fromisoformat((last or first).strip())
     except ValueError:
-        key.complain(f"{key.text()!r} is not a date (2026-10-01, 2026-10-01..2026-10-07)")
+        key.complain(f"{key.text()!r} is not a date (2026-10-01, 2026-10-01..2026-10-07, 10-01 for every year)")
         return []
     if not timedelta(0) <= end - begin <= timedelta(days=366):
         key.complain(f"{key.text()!r} must run forward, for a year at most")

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
+from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk, WebLookUp
 from engine.config import scalars
 from engine.config.scalars import Network
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
 
 CODECS = ("PCMA", "PCMU", "G722", "opus")
 PORTS_PER_LEG = 2  # RTP and RTCP
+NUMBER = "{number}"  # where a telephone number goes
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 _RATES = ("8000", "16000", "24000", "32000", "44100", "48000")
 
@@ -30,8 +31,9 @@ def read_settings(path: Path, report: Report) -> Settings:
         limits = _limits(top.get("limits"))
         recording = _recording(top.get("recording"))
         trunks = _trunks(top.need("trunks"))
+        look_ups = _look_ups(top.get("look-ups"))
         _check_ports(top, sip, limits)
-        return Settings(sip, trunks, limits, recording, **_top(top))
+        return Settings(sip, trunks, limits, recording, look_ups=look_ups, **_top(top))
 
 
 def _top(top: Section) -> dict[str, Any]:
@@ -128,11 +130,62 @@ def _trunks(value: Value | None) -> tuple[Trunk, ...]:
                 if (network := scalars.network(entry)) is not None:
                     _check_overlap(entry, network, [*trunks, Trunk(key.text(), tuple(sources))])
                     sources.append(network)
-            limit = section.get("max calls")
-            trunks.append(Trunk(scalars.name(key), tuple(sources), scalars.count(limit, 1, 100_000) if limit else None))
+            limit, early, dial = section.get("max calls"), section.get("early media"), section.get("dial")
+            trunks.append(
+                Trunk(
+                    scalars.name(key),
+                    tuple(sources),
+                    scalars.count(limit, 1, 100_000) if limit else None,
+                    scalars.yes_no(early) if early else False,
+                    _dial(dial) if dial else "",
+                )
+            )
     if not trunks and value.is_mapping:
         value.complain("no trunk is described, so nobody could call")
     return tuple(trunks)
+
+
+def _dial(value: Value) -> str:
+    """`sip:{number}@192.0.2.7`: how a number is called over this trunk."""
+    text = value.text()
+    if text and text.count(NUMBER) != 1:
+        value.complain(f"dial: {text!r} has no place for the number (sip:{NUMBER}@192.0.2.7)")
+    elif text:
+        scalars.sip_uri(value.part(text.replace(NUMBER, "1")))
+    return text
+
+
+def _look_ups(value: Value | None) -> dict[str, WebLookUp]:
+    """Web servers that plans may ask: `crm: {url: "http://host/customers/{number}", fields: {level: data.level}}`."""
+    found: dict[str, WebLookUp] = {}
+    for key, item in value.pairs() if value else ():
+        name = scalars.name(key)
+        if name == "customers":
+            key.complain('"customers" is the look-up in the database: choose another name')
+        with item.section() as section:
+            url, within, fields = section.need("url"), section.get("within"), section.need("fields")
+            if url and NUMBER not in url.text():
+                url.complain(f"url has no place for the number (http://host/customers/{NUMBER})")
+            found[name] = WebLookUp(
+                name,
+                _web_address(url) if url else "",
+                scalars.duration(within, 0.05, 10.0) if within else WebLookUp("", "").within_s,
+                {scalars.name(field): _json_path(path) for field, path in fields.pairs()} if fields else {},
+            )
+    return found
+
+
+def _web_address(value: Value) -> str:
+    scalars.web_address(value.part(value.text().replace(NUMBER, "1")))
+    return value.text()
+
+
+def _json_path(value: Value) -> str:
+    """`customer.id`: keys of objects, one in the other."""
+    text = value.text()
+    if text and not re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", text):
+        value.complain(f"{value.label}: {text!r} is not a way into a JSON object (customer.level)")
+    return text
 
 
 def _check_overlap(value: Value, network: Network, trunks: Iterable[Trunk]) -> None:

@@ -4,15 +4,18 @@ Counterpart: engine/callflow/staff.py, which has the types and the defaults.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import SoundFiles
+from engine.callflow.settings import SoundFiles, Trunk
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff, able, meets
 from engine.callflow.steps import Needs, needs_text
 from engine.config import scalars
-from engine.config.needs import known, read_announce, read_levels, read_music, read_needs
+from engine.config.items import read_announces, read_music
+from engine.config.needs import known, read_levels, read_needs
+from engine.config.promises import check_names, read_promises
+from engine.config.values import ALWAYS, QUEUED, WAITING
 from engine.config.yaml_nodes import Report, Section, Value, read_yaml
 
 STRATEGIES = (
@@ -30,8 +33,10 @@ _MOST_SKILLS = 256
 _POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in a row)?", re.ASCII)
 
 
-def read_staff(path: Path, sounds: SoundFiles | None, report: Report) -> Staff | None:
-    """None if the file cannot be read at all."""
+def read_staff(
+    path: Path, sounds: SoundFiles | None, report: Report, trunks: Collection[Trunk] | None = None
+) -> Staff | None:
+    """None if the file cannot be read at all. `trunks`: those of switch.yaml; None where it could not be read."""
     value = read_yaml(path, report, "no queue and no agent is described")
     if value is None:
         return None
@@ -40,7 +45,7 @@ def read_staff(path: Path, sounds: SoundFiles | None, report: Report) -> Staff |
         queues: dict[str, Queue] = {}
         asked: dict[str, Value] = {}
         for key, item in listed.pairs() if (listed := top.need("queues")) else ():
-            queue = _queue(key, item, skills, sounds)
+            queue = _queue(key, item, skills, sounds, trunks)
             queues[queue.name] = queue
             asked[queue.name] = key
         agents: dict[str, Agent] = {}
@@ -72,7 +77,13 @@ def _skills(value: Value | None) -> tuple[str, ...]:
     return tuple(skills)
 
 
-def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: SoundFiles | None) -> Queue:
+def _queue(
+    key: Value,
+    value: Value,
+    skills: tuple[str, ...],
+    sounds: SoundFiles | None,
+    trunks: Collection[Trunk] | None,
+) -> Queue:
     read: dict[str, Any] = {}
     with value.section() as queue:
         if item := queue.get("strategy"):
@@ -90,7 +101,9 @@ def _queue(key: Value, value: Value, skills: tuple[str, ...], sounds: SoundFiles
         if item := queue.get("music"):
             read["music"] = read_music(item, sounds)
         if item := queue.get("announce"):
-            read["announces"] = (read_announce(item, sounds, ()),)
+            read["announces"], named = read_announces(item, sounds, ())
+            check_names(named, {*ALWAYS, *QUEUED, *WAITING})
+        read |= read_promises(queue, sounds, trunks)
         _policies(queue, read)
     return Queue(scalars.name(key), **read)
 

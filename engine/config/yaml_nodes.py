@@ -118,6 +118,11 @@ class Value:
             self.complain(f"{self.label} is empty")
         return text.strip()
 
+    def part(self, text: str) -> Value:
+        """A part of the scalar's text, at the place of the whole."""
+        node = yaml.ScalarNode(self.node.tag, text, self.node.start_mark, self.node.end_mark)
+        return Value(node, self.file, self.report, self.label)
+
     def items(self) -> list[Value]:
         """The items of a list; a single value counts as a list of one."""
         if self.is_list:

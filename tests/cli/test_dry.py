@@ -30,8 +30,11 @@ CALLS = {
 
 
 @pytest.fixture
-def agner(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.chdir(ROOT)
+def agner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """In a folder with the shipped configuration and without a database."""
+    shutil.copytree(ROOT / "config", tmp_path / "here/config")
+    (tmp_path / "here/prompts").symlink_to(ROOT / "prompts")
+    monkeypatch.chdir(tmp_path / "here")
     return lambda *words: CliRunner().invoke(main, words)
 
 

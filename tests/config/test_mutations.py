@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.callflow.plan import Caller, PlanBook, Situation, Stop
 from engine.callflow.staff import Staff
+from engine.callflow.steps import Ask
 from engine.callflow.steps import Queue as QueueStep
 from engine.config import Complaints, load
 
@@ -113,9 +114,14 @@ def assert_every_call_ends(book: PlanBook, plan: str, staff: Staff) -> None:
 
 
 def results(stop: Stop, staff: Staff) -> list[str]:
+    """All that the call's machine may come back with. `served` comes only where the step has a way for it."""
     step = stop.step
+    if isinstance(step, Ask):
+        answers = step.choices or ("done",)
+        return [*answers, "no_input", "invalid"]
     if not isinstance(step, QueueStep):
         return list(step.results)
-    full = staff.queues[step.queue].max_length is not None
-    timeout = step.max_wait_s is not None
-    return ["full"] * full + ["timeout"] * timeout + ["no_agents"] * step.leave_without_agents
+    queue = staff.queues[step.queue]
+    ends = ["full"] * (queue.max_length is not None) + ["timeout"] * (step.max_wait_s is not None)
+    ends += ["no_agents"] * step.leave_without_agents + ["no_skill"] * step.leave_without_skill
+    return ends + ["too_long"] * (queue.max_ewt_s is not None) + list(step.keys)
