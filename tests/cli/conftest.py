@@ -1,6 +1,7 @@
 """A folder with the shipped configuration to run the command line in, and a daemon's socket with a small floor."""
 
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,17 +87,48 @@ def agner(folder):
     return lambda *words: CliRunner().invoke(main, [str(word) for word in words])
 
 
-@pytest.fixture
-def floor(folder):
-    server, over, answering = ControlServer(folder / "var" / "agner.sock"), threading.Event(), Floor()
+@contextmanager
+def listening(folder, answer):
+    server, over = ControlServer(folder / "var" / "agner.sock"), threading.Event()
 
     def run():
         while not over.wait(0.005):
-            server.serve(answering.answer)
+            server.serve(answer)
 
     thread = threading.Thread(target=run)
     thread.start()
-    yield answering
-    over.set()
-    thread.join()
-    server.close()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        server.close()
+
+
+@pytest.fixture
+def floor(folder):
+    answering = Floor()
+    with listening(folder, answering.answer):
+        yield answering
+
+
+class Daemon:
+    """Notes what commands ask or tell it, and answers what it was given to answer: rows, or a refusal."""
+
+    def __init__(self):
+        self.asked = []
+        self.answers = {}
+
+    def answer(self, request):
+        self.asked.append(request)
+        answer = self.answers.get(request["do"], {})
+        if isinstance(answer, str):
+            raise ControlError(answer)
+        return answer
+
+
+@pytest.fixture
+def daemon(folder):
+    running = Daemon()
+    with listening(folder, running.answer):
+        yield running

@@ -46,10 +46,10 @@ def recording(call: str) -> RecordingClosed:
     return RecordingClosed(leg=1, path=f"2026-11-22/{call}.wav", seconds=60.25, n_overruns=0, lost_s=0.0)
 
 
-def callback(call: str, number: str = "+8613800138000", at: float = 10.0, **changes) -> CallbackEntry:
+def callback(id: str, number: str = "+8613800138000", at: float = 10.0, **changes) -> CallbackEntry:
     """Asked for at `at`, by a call that came then."""
     at_utc = to_utc(at)
-    made = CallbackEntry(call, number, "support", "timeout", at_utc, at_utc, at_utc, at_utc)
+    made = CallbackEntry(id, number, "support", "timeout", at_utc, at_utc, at_utc, at_utc)
     return replace(made, **changes)
 
 
