@@ -104,7 +104,7 @@ class Media:
     def play(self, leg: int, items: Sequence[str | Path], play: int, language: str) -> None:
         """One prompt or file after the other, over the music if there is any. LegPlayed(leg, play) comes when the leg
         has taken the last sample, and never comes for a play that was stopped. Files are read meanwhile, and played
-        when all of this play are there. MediaError: no such prompt, or more than 64 at once."""
+        when all of this play are there. MediaError: no such prompt, or more than 256 at once."""
         missing = [name for name in items if isinstance(name, str) and (language, name) not in self._prompts]
         if missing:
             raise MediaError(f"no prompt {', '.join(missing)} in language {language}")

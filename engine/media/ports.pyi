@@ -48,7 +48,7 @@ class QueueAudio:
         port that played it."""
 
     def play(self, sounds: Sequence[Sound], play: int) -> None:
-        """After what is queued; at most 64 wait at once. take_news() tells the end of the last one. The sounds are kept
+        """After what is queued; at most 256 wait at once. take_news() tells the end of the last one. The sounds are kept
         alive until then, or until the port is gone."""
 
     def cancel(self) -> None:

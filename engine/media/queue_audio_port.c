@@ -12,7 +12,7 @@
 #include <pjmedia/errno.h>
 
 #define SIGNATURE PJMEDIA_SIG_CLASS_PORT_AUD('A', 'q')
-#define MAX_PROMPTS 64u /* a power of two: a spoken number is a dozen parts */
+#define MAX_PROMPTS 256u /* a power of two: opening hours of two days that differ are some 60 parts */
 #define UNITY 32768
 #define DUCKED 4096 /* music under a prompt: -18 dB */
 #define CUT_MS 5

@@ -23,7 +23,7 @@ pj_status_t agner_queue_audio_create(pj_pool_factory *factory, unsigned clock_ra
 void agner_queue_audio_set_music(pjmedia_port *port, const struct agner_sound *music);
 
 /* Queue a prompt behind those that are queued. `last` marks the last prompt of a play: its end is told as news.
- * PJ_ETOOMANY if 64 prompts are waiting. */
+ * PJ_ETOOMANY if 256 prompts are waiting. */
 pj_status_t agner_queue_audio_push(pjmedia_port *port, const struct agner_sound *prompt, pj_int64_t play,
                                    pj_bool_t last);
 
