@@ -29,7 +29,7 @@ STRATEGIES = (
     "random",
     "weighted",
 )
-_MOST_SKILLS = 256
+_MOST_NAMES = 256
 _POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in a row)?", re.ASCII)
 
 
@@ -41,7 +41,8 @@ def read_staff(
     if value is None:
         return None
     with value.section() as top:
-        skills = _skills(top.get("skills"))
+        skills = _names(top.get("skills"), "skill")
+        groups = _names(top.get("groups"), "group")
         queues: dict[str, Queue] = {}
         asked: dict[str, Value] = {}
         for key, item in listed.pairs() if (listed := top.need("queues")) else ():
@@ -51,11 +52,11 @@ def read_staff(
         agents: dict[str, Agent] = {}
         phones: dict[str, str] = {}
         for key, item in listed.pairs() if (listed := top.need("agents")) else ():
-            agent = _agent(key, item, skills, queues)
+            agent = _agent(key, item, skills, groups, queues)
             agents[agent.id] = agent
             if agent.phone and phones.setdefault(agent.phone, agent.id) != agent.id:
                 key.complain(f"agent {agent.id} has the phone of agent {phones[agent.phone]}, {agent.phone}")
-    staff = Staff(skills, queues, agents)
+    staff = Staff(skills, queues, agents, groups)
     served = {serves.queue for agent in agents.values() for serves in agent.queues}
     for name, key in asked.items():
         if name not in served:
@@ -65,16 +66,17 @@ def read_staff(
     return staff
 
 
-def _skills(value: Value | None) -> tuple[str, ...]:
-    skills: list[str] = []
+def _names(value: Value | None, what: str) -> tuple[str, ...]:
+    """The skills or groups there are."""
+    names: list[str] = []
     for item in value.items() if value else ():
-        skill = scalars.name(item)
-        if skill in skills:
-            item.complain(f'skill "{skill}" stands here already')
-        skills.append(skill)
-    if value and len(skills) > _MOST_SKILLS:
-        value.complain(f"{len(skills)} skills; {_MOST_SKILLS} at most")
-    return tuple(skills)
+        name = scalars.name(item)
+        if name in names:
+            item.complain(f'{what} "{name}" stands here already')
+        names.append(name)
+    if value and len(names) > _MOST_NAMES:
+        value.complain(f"{len(names)} {what}s; {_MOST_NAMES} at most")
+    return tuple(names)
 
 
 def _queue(
@@ -96,6 +98,8 @@ def _queue(
             read["wrap_up_s"] = scalars.duration(item)
         if item := queue.get("max length"):
             read["max_length"] = scalars.count(item, 1, 100_000)
+        if item := queue.get("max expected wait"):
+            read["max_ewt_s"] = scalars.duration(item, 1.0)
         if item := queue.get("service level"):
             read["sl_percent"], read["sl_within_s"] = scalars.service_level(item)
         if item := queue.get("music"):
@@ -126,10 +130,12 @@ def _policy(value: Value) -> Policy:
     return Policy(then, float(found[2] or 0), int(found[3] or 1))
 
 
-def _agent(key: Value, value: Value, skills: tuple[str, ...], queues: Mapping[str, Queue]) -> Agent:
+def _agent(
+    key: Value, value: Value, skills: tuple[str, ...], groups: tuple[str, ...], queues: Mapping[str, Queue]
+) -> Agent:
     with value.section() as agent:
         name, phone, at_start = agent.get("name"), agent.need("phone"), agent.get("at start")
-        levels, served = agent.get("skills"), agent.need("queues")
+        levels, served, member = agent.get("skills"), agent.need("queues"), agent.get("groups")
         ident = scalars.name(key)
         text = name.text() if name else ident
         if name and not text.isprintable():
@@ -141,6 +147,7 @@ def _agent(key: Value, value: Value, skills: tuple[str, ...], queues: Mapping[st
             skills=read_levels(levels, skills, instead=100) if levels else {},
             queues=_serves(served, queues) if served else (),
             at_start=_at_start(at_start) if at_start else "logged_out",
+            groups=tuple(known(item, groups, "group", "staff.yaml") for item in member.items()) if member else (),
         )
 
 

@@ -19,6 +19,7 @@ import yaml
 from engine.callflow.plan import Place
 
 _DEEPEST = 50  # levels of nesting
+_MERGE = "<<"
 _MOST_NODES = 1_000_000  # with aliases written out
 
 
@@ -133,20 +134,23 @@ class Value:
         return [self]
 
     def pairs(self) -> list[tuple[Value, Value]]:
-        """Keys and values of a mapping, a repeated key left out."""
+        """Keys and values of a mapping, a repeated key left out. Those merged by `<<` come last, and give way."""
         if not self.is_mapping:
             self.complain(f"{self.label} {'is empty' if self.is_empty else 'must be a mapping of names to values'}")
             return []
         pairs: dict[str, tuple[Value, Value]] = {}
+        merged: list[Value] = []
         for key_node, node in self.node.value:
             key = Value(key_node, self.file, self.report, f"a name in {self.label}")
             name = key.text()
-            if not name:
-                continue
-            if name in pairs:
+            if name == _MERGE:
+                merged.append(Value(node, self.file, self.report, name))
+            elif name in pairs:
                 key.complain(f"{name!r} stands here already, in line {pairs[name][0].place.line}")
-                continue
-            pairs[name] = key, Value(node, self.file, self.report, name)
+            elif name:
+                pairs[name] = key, Value(node, self.file, self.report, name)
+        for pair in (pair for value in merged for pair in value.pairs()):
+            pairs.setdefault(pair[0].text(), pair)
         return list(pairs.values())
 
     def section(self) -> Section:
