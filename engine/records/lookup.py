@@ -20,6 +20,7 @@ _CUSTOMERS, _CALLBACKS, _MESSAGES = TABLES["customers"], TABLES["callbacks"], TA
 _CUSTOMER_OF = select(*(_CUSTOMERS.c[name] for name in _CUSTOMER_FIELDS)).where(
     _CUSTOMERS.c.number == bindparam("number")
 )
+_READ_ONLY = {"sqlite": "PRAGMA query_only=ON", "postgresql": "SET default_transaction_read_only = on"}
 
 
 class LookUp:
@@ -32,7 +33,6 @@ class LookUp:
     def __init__(self, url: str) -> None:
         """Raises StorageError for a storage that cannot work as configured."""
         self._engine: Engine = open_engine(url)
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
         self._open: Connection | None = None
 
     def customer(self, number: str) -> Customer | None:
@@ -78,8 +78,7 @@ class LookUp:
 
     def _connect(self) -> Connection:
         """Without transactions: each question sees what is committed by then."""
-        options = {} if self._is_sqlite else {"postgresql_readonly": True}
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", **options)
-        if self._is_sqlite:
-            connection.exec_driver_sql("PRAGMA query_only=ON")
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        if read_only := _READ_ONLY.get(self._engine.dialect.name):
+            connection.exec_driver_sql(read_only)
         return connection
