@@ -95,8 +95,6 @@ class Agent:
     at_start: str = "logged_out"  # logged_out, not_ready, ready
     groups: tuple[str, ...] = ()
     wrap_up_s: float | None = None  # None: the queue's
-    pin: str = ""  # digits, to listen to messages by phone; empty: not by phone
-    listens: tuple[str, ...] = ()  # boxes (queue:NAME, agent:ID) besides the agent's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,14 +50,12 @@ def read_staff(
             queues[queue.name] = queue
             asked[queue.name] = key
         agents: dict[str, Agent] = {}
-        boxes: list[Value] = []
         phones: dict[str, str] = {}
         for key, item in listed.pairs() if (listed := top.need("agents")) else ():
-            agent = _agent(key, item, skills, groups, queues, boxes)
+            agent = _agent(key, item, skills, groups, queues)
             agents[agent.id] = agent
             if agent.phone and phones.setdefault(agent.phone, agent.id) != agent.id:
                 key.complain(f"agent {agent.id} has the phone of agent {phones[agent.phone]}, {agent.phone}")
-        _check_boxes(boxes, queues, agents)
     staff = Staff(skills, queues, agents, groups)
     served = {serves.queue for agent in agents.values() for serves in agent.queues}
     for name, key in asked.items():
@@ -133,20 +131,11 @@ def _policy(value: Value) -> Policy:
 
 
 def _agent(
-    key: Value,
-    value: Value,
-    skills: tuple[str, ...],
-    groups: tuple[str, ...],
-    queues: Mapping[str, Queue],
-    boxes: list[Value],
+    key: Value, value: Value, skills: tuple[str, ...], groups: tuple[str, ...], queues: Mapping[str, Queue]
 ) -> Agent:
-    """Adds to `boxes` what the agent may listen to: boxes of agents that may stand further on."""
     with value.section() as agent:
         name, phone, at_start = agent.get("name"), agent.need("phone"), agent.get("at start")
         levels, served, member = agent.get("skills"), agent.need("queues"), agent.get("groups")
-        pin, listens = agent.get("pin"), agent.get("listens to")
-        listened = listens.items() if listens else []
-        boxes += listened
         ident = scalars.name(key)
         text = name.text() if name else ident
         if name and not text.isprintable():
@@ -158,31 +147,12 @@ def _agent(
             skills=read_levels(levels, skills, instead=100) if levels else {},
             queues=_serves(served, queues) if served else (),
             at_start=_at_start(at_start) if at_start else "logged_out",
-            pin=_pin(pin) if pin else "",
-            listens=tuple(item.text() for item in listened),
             groups=tuple(known(item, groups, "group", "staff.yaml") for item in member.items()) if member else (),
         )
 
 
 def _at_start(value: Value) -> str:
     return scalars.one_of(value, ("logged out", "not ready", "ready")).replace(" ", "_")
-
-
-def _pin(value: Value) -> str:
-    text = value.text()
-    if text and not re.fullmatch(r"[0-9]{4,12}", text):
-        value.complain("a pin is 4 to 12 digits")
-    return text
-
-
-def _check_boxes(boxes: Iterable[Value], queues: Collection[str], agents: Collection[str]) -> None:
-    """`queue:sales` or `agent:1002`."""
-    for item in boxes:
-        kind, _, owner = item.text().partition(":")
-        if kind not in ("queue", "agent"):
-            item.complain(f"{item.text()!r} is not a box (queue:NAME, agent:NUMBER)")
-        elif owner:
-            known(item.part(owner), queues if kind == "queue" else agents, kind, "staff.yaml")
 
 
 def _serves(value: Value, queues: Mapping[str, Queue]) -> tuple[Serves, ...]:
