@@ -61,8 +61,8 @@ golden:  ## rewrite the golden files; review the diff
 prompts:  ## speak the prompts and the music on hold anew (needs the Debian package espeak-ng)
 	@./bootstrap run
 	@command -v espeak-ng >/dev/null || { echo "make prompts needs: apt-get install espeak-ng"; exit 1; }
-	$(PY) prompts/make_prompts.py $(ARGS)
-	$(PY) prompts/make_music.py
+	$(PY) -m prompts.make_prompts $(ARGS)
+	$(PY) -m prompts.make_music
 
 pictures:  ## run the demo and draw its terminal anew, for the README
 	@./bootstrap demo

@@ -17,11 +17,9 @@ import soundfile
 import soxr
 import yaml
 
+from engine.callflow import say
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # run as a program, Python looks for modules beside this file
-
-from engine.callflow import say  # noqa: E402
-
 RATE = 16000
 # espeak-ng voice, words per minute. Of its two voices of Mandarin, cmn reads the pinyin of its own dictionary as
 # English (espeak-ng issue 1236: "hao two").
