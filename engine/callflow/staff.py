@@ -42,6 +42,7 @@ class Callbacks:
     share_percent: float = 30.0  # of the queue's agents logged in, at most in callbacks at once; one always may
     ring_for_s: float = 45.0  # at the customer's
     prompts: tuple[Item, ...] = ()  # customer first: what the customer hears at once
+    whisper: tuple[Item, ...] = ()  # to the agent, in place of the queue's
     language: str = "zh"  # of a callback whose call had none
 
 

@@ -133,7 +133,7 @@ class Voicemail(Step):
 
     results: ClassVar[tuple[str, ...]] = ("done", "too_short")
 
-    box: str  # queue:NAME or agent:ID; `$name` in place of the ID
+    box: str  # queue:NAME or agent:ID; NAME may be `$queue`, ID any `$name`
     tone: str = "beep"  # a prompt
     language: str = "zh"
     max_s: float = 120.0
@@ -204,7 +204,7 @@ class Callback(Errand):
 
     results: ClassVar[tuple[str, ...]] = ("done", "no_number")
 
-    queue: str = ""
+    queue: str = ""  # or `$queue`: that in which the call has waited
     number: str = "$ani"
     reason: str = "timeout"  # timeout, asked, after_hours
 

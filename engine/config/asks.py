@@ -168,8 +168,8 @@ def _box(here: Here, value: Value) -> str:
         return "queue:"
     kind, owner = found[1], value.part(found[2])
     if owner.text().startswith("$"):
-        if kind == "queue":
-            value.complain("the queue of a box is named, not a `$name`")
+        if kind == "queue" and owner.text() != "$queue":
+            value.complain("the queue of a box is named, or it is `$queue`, in which the call has waited")
         here.text(owner)
     elif staff is not None:
         known(owner, staff.queues if kind == "queue" else staff.agents, kind, "staff.yaml")

@@ -13,6 +13,7 @@ from engine.config.values import CUSTOMER
 from engine.config.yaml_nodes import guess
 
 CUSTOMERS = "customers"  # the database's
+OWN_QUEUE = "$queue"
 _REASONS = ("timeout", "asked", "after hours")
 
 
@@ -38,6 +39,10 @@ def look_up(here: Here) -> Draft:
     )
 
 
+def no_callbacks(queue: str) -> str:
+    return f'nobody would call back: queue "{queue}" has no `callbacks` in staff.yaml'
+
+
 def webhook(here: Here) -> Draft:
     """`webhook: URL`, with `values: {spot: slimming, number: $digits}`."""
     url, given, place = scalars.web_address(here.main("webhook")), here.get("values"), here.place
@@ -46,11 +51,15 @@ def webhook(here: Here) -> Draft:
 
 
 def callback(here: Here) -> Draft:
-    """`callback: QUEUE`: to the caller's number, or to `number`."""
+    """`callback: QUEUE`, or `callback` for the queue that the call has waited in: to the caller, or to `number`."""
     main, place, staff = here.main("callback"), here.place, here.names.staff
-    queue = known(main, here.names.queues, "queue", "staff.yaml")
-    if staff and queue in staff.queues and staff.queues[queue].callbacks is None:
-        main.complain(f'nobody would call back: queue "{queue}" has no `callbacks` in staff.yaml')
+    if here.step.value.is_scalar or main.is_empty:
+        queue = OWN_QUEUE
+        here.use(here.step.value, "queue")
+    else:
+        queue = known(main, here.names.queues, "queue", "staff.yaml")
+        if staff and queue in staff.queues and staff.queues[queue].callbacks is None:
+            main.complain(no_callbacks(queue))
     number, reason = here.get("number"), here.get("reason")
     read: dict[str, Any] = {}
     if number:

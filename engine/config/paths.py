@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from engine.callflow.plan import Step
+from engine.callflow.staff import Staff
 from engine.callflow.steps import (
     Answer,
     Ask,
+    Callback,
     Consent,
     EarlyMedia,
     HangUp,
@@ -25,7 +27,8 @@ from engine.callflow.steps import (
     Voicemail,
 )
 from engine.config.drafts import Draft
-from engine.config.values import ALWAYS, BUILT_IN
+from engine.config.errands import OWN_QUEUE, no_callbacks
+from engine.config.values import ALWAYS, BUILT_IN, WAITED_IN
 from engine.config.yaml_nodes import Value, guess
 
 
@@ -35,6 +38,7 @@ def check(
     dialled: Collection[str],
     led_to: Collection[str],
     plans: Mapping[str, Value],
+    staff: Staff | None,
 ) -> None:
     """`dialled`: plans that numbers lead to. `led_to`: plans that plans lead to. `plans`: where each is written."""
     if not drafts:
@@ -45,7 +49,7 @@ def check(
         if name not in dialled and (name not in led_to or entries[name] not in from_numbers):
             key.complain(f'no call comes here: no number leads to plan "{name}"')
     _check_heard(drafts, starts)
-    _check_names(drafts, starts)
+    _check_names(drafts, starts, staff)
     _check_rounds(drafts)
 
 
@@ -120,7 +124,7 @@ def _after(draft: Draft, state: _State) -> _State:
 # ---- what a call has learnt
 
 
-def _check_names(drafts: list[Draft], starts: Collection[int]) -> None:
+def _check_names(drafts: list[Draft], starts: Collection[int], staff: Staff | None) -> None:
     """A name is fine where some way to it sets it: another way may leave it empty, which is a case of its own."""
     known: dict[int, frozenset[str]] = {}
     todo = [(index, frozenset(ALWAYS)) for index in starts]
@@ -132,15 +136,25 @@ def _check_names(drafts: list[Draft], starts: Collection[int]) -> None:
         draft = drafts[index]
         todo += [(follower, names | draft.gives.get(result, frozenset())) for result, follower in _next(draft)]
     for index, names in known.items():
+        step = drafts[index].step
+        if isinstance(step, Callback) and step.queue == OWN_QUEUE and staff:
+            _check_callbacks(drafts[index], names, staff)
         for use in drafts[index].uses:
             if use.name not in names | use.known:
                 use.value.complain(_unknown_name(use.name, names | use.known))
 
 
+def _check_callbacks(draft: Draft, names: Collection[str], staff: Staff) -> None:
+    """Every queue that the call may have waited in calls back."""
+    for name in sorted(name.removeprefix(WAITED_IN) for name in names if name.startswith(WAITED_IN)):
+        if name in staff.queues and staff.queues[name].callbacks is None:
+            draft.value.complain(no_callbacks(name))
+
+
 def _unknown_name(name: str, known: Collection[str]) -> str:
     if name in BUILT_IN:
         return f'"${name}" ({BUILT_IN[name]}) is not known yet when a call comes here'
-    return f'no step before this sets "${name}"{guess(name, known)}'
+    return f'no step before this sets "${name}"{guess(name, [one for one in known if not one.startswith(WAITED_IN)])}'
 
 
 # ---- rounds

@@ -52,7 +52,8 @@ def read_plans(
         tops[0].value.complain("no number leads to a plan, so no call could be taken")
     numbered, entries = _link(drafts, names)
     if not names.holes:
-        paths.check(numbered, entries, set(numbers.values()), names.led_to, {key.text(): key for key, _ in plans})
+        written = {key.text(): key for key, _ in plans}
+        paths.check(numbered, entries, set(numbers.values()), names.led_to, written, staff)
     steps = tuple(draft.step for draft in numbered if draft.step)
     return PlanBook(steps, entries, numbers, timezone, hours, airs)
 

@@ -27,9 +27,7 @@ def read_promises(
     read: dict[str, Any] = {}
     for name in ("whisper", "greeting"):
         if value := queue.get(name):
-            items, named = read_items(value, sounds, ())
-            check_names(named, {*ALWAYS, *QUEUED, *TALKING, *_CUSTOMERS})
-            read[name] = items
+            read[name] = _items(value, sounds, TALKING)
     if value := queue.get("survey"):
         read["survey"] = scalars.yes_no(value)
     if value := queue.get("callbacks"):
@@ -64,12 +62,14 @@ def _callbacks(value: Value, sounds: SoundFiles | None, trunks: Collection[Trunk
         if item := section.get("ring for"):
             read["ring_for_s"] = scalars.duration(item, 5.0, 180.0)
         if item := section.get("say"):
-            read["prompts"] = _prompts(item, sounds)
+            read["prompts"] = _items(item, sounds, ())
             if not read.get("customer_first"):
                 item.complain("say is heard by the customer who waits for an agent: it goes with `first: customer`")
+        if item := section.get("whisper"):
+            read["whisper"] = _items(item, sounds, TALKING)
         if item := section.get("language"):
             read["language"] = item.text()
-    for prompt in read.get("prompts", ()):
+    for prompt in (*read.get("prompts", ()), *read.get("whisper", ())):
         language = read.get("language", Callbacks().language)
         if isinstance(prompt, str) and sounds and language not in sounds.prompts.get(prompt, {language}):
             value.complain(f'prompt "{prompt}" has no words in language "{language}"')
@@ -113,7 +113,7 @@ def _pauses(value: Value) -> tuple[float, ...]:
     return tuple(pauses)
 
 
-def _prompts(value: Value, sounds: SoundFiles | None) -> tuple[Item, ...]:
+def _items(value: Value, sounds: SoundFiles | None, also: Collection[str]) -> tuple[Item, ...]:
     items, named = read_items(value, sounds, ())
-    check_names(named, {*ALWAYS, *QUEUED, *_CUSTOMERS})
+    check_names(named, {*ALWAYS, *QUEUED, *_CUSTOMERS, *also})
     return items

@@ -12,7 +12,7 @@ from engine.config.drafts import Draft, Here, Use
 from engine.config.items import read_announces, read_music
 from engine.config.needs import known, read_needs
 from engine.config.staff import check_held
-from engine.config.values import QUEUED, TALKING, WAITING
+from engine.config.values import QUEUED, TALKING, WAITED_IN, WAITING
 from engine.config.yaml_nodes import Value
 
 EVERYBODY = "everybody"
@@ -62,7 +62,7 @@ def queue(here: Here) -> Draft:
             **read,
         ),
         ways,
-        {result: frozenset(QUEUED) | (frozenset(TALKING) if result == "served" else frozenset()) for result in ways},
+        {result: frozenset((*QUEUED, WAITED_IN + queue, *(TALKING if result == "served" else ()))) for result in ways},
         possible | set(read_keys) | ({"served"} if after_talk is not None else set()),
     )
     draft.queue = queue

@@ -126,4 +126,4 @@ _READERS: Mapping[str, Callable[[Here], Draft | list[Draft]]] = {
     "hang up": _hang_up,
     "plan": _plan,
 }
-_BARE = ("answer", "early media", "messages", "hang up")  # may stand alone
+_BARE = ("answer", "early media", "messages", "callback", "hang up")  # may stand alone

@@ -43,4 +43,6 @@ CUSTOMER: Mapping[str, str] = {
     "notes": "remarks",
 }
 
+WAITED_IN = "queue "  # and a queue: no name of a value, but what `queue` may be
+
 BUILT_IN: Mapping[str, str] = {**ALWAYS, **QUEUED, **WAITING, **TALKING}
