@@ -119,6 +119,7 @@ class Store:
     def close(self) -> int:
         """Rows that are nowhere: neither database nor disk took them."""
         self._engine.dispose()
+        self.journal.close()
         return len(self._kept)
 
     def _make_tables(self) -> None:

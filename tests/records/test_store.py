@@ -223,6 +223,16 @@ def test_a_journal_cut_off_in_a_line_loses_only_that_line(tmp_path):
     assert len(again) == 0 and again.n_unreadable == 1 and path.stat().st_size == 0
 
 
+def test_a_journal_that_was_removed_while_empty_is_made_anew(tmp_path):
+    path, rows_ = tmp_path / "records.jsonl", [row_of(made.closed(f"c{n}"), n, made.to_utc) for n in range(2)]
+    journal_ = Journal(path)
+    for row in rows_:
+        journal_.append([row])
+        assert journal_.peek(5) == [row]
+        journal_.advance(1)
+        path.unlink()
+
+
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://x/y", "sqlite://", "sqlite:////proc/agner/a.db"])
 def test_a_storage_that_cannot_work_is_said_at_once(url, tmp_path):
     with pytest.raises(StorageError, match=url.split(":")[0]):
