@@ -18,7 +18,7 @@ from cli.show import Row, cell, console, json_option, print_json, table, text
 from engine.audit import Audit
 from engine.day import LinesMissing, days
 from engine.encoding import digest
-from engine.replay import Exact
+from engine.replay import Exact, begins_run
 from engine.trace import read
 from engine.whatif import compare
 
@@ -86,9 +86,11 @@ def _need(found: list[Any]) -> None:
 def _replay(files: list[Path], as_json: bool) -> None:
     runs: list[tuple[Exact, Audit]] = []
     for row in read(files):
-        if row.get("acd") == "start":
+        if "acd" not in row:
+            continue
+        if begins_run(row, runs[-1][0].n if runs else None):
             runs.append((Exact(row), Audit(row)))
-        elif "acd" in row and runs:
+        elif runs:
             for one in runs[-1]:
                 one.take(row)
     _need(runs)

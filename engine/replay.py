@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from acd_core import AcdError
 from engine.acd import Acd, Followed, UnknownName
 from engine.callflow.events import Refusal
 from engine.callflow.plan import PlanBook
@@ -61,15 +62,22 @@ class Exact:
         self.n_offers = 0
         self.difference: Difference | None = None
         self.counters_agree: bool | None = None  # None while the closing line has not come: the daemon did not stop
-        self.n = start["n"]  # of the line taken last
+        self.n = start["n"]  # of the line taken last, of those without a gap
         self._told: list[Row] = []
         if start["acd"] == "start":
             self._acd = Acd(*configured(about), about["n_calls"], start["t"], self._hear, about["seed"])
         else:
-            self._acd = Acd.restored(about, start["t"], self._hear)
-            self._acd.checkpoint(start["t"], about["now"])
-            self._compare(start, self._told[0])
+            self._resume(start)
         self._told.clear()
+
+    def _resume(self, checkpoint: Row) -> None:
+        """The state that is told must be the one that is in the core's memory."""
+        try:
+            self._acd = Acd.restored(checkpoint["args"], checkpoint["t"], self._hear)
+            self._acd.checkpoint(checkpoint["t"], checkpoint["args"]["now"])
+            self._compare(checkpoint, self._told[0])
+        except AcdError as error:
+            self.difference = Difference(self.n, "a checkpoint", {"error": str(error)})
 
     def step(self, args: Row) -> Queue:
         """The queue step that a call came to: one of the plans, or as the line tells it."""
@@ -86,12 +94,13 @@ class Exact:
         self._told.append({"t": now, "acd": verb, "args": arguments, "out": out})
 
     def take(self, line: Row) -> None:
-        due, self.n = self.n + 1, line["n"]
-        if self.difference:
-            return
-        if line["n"] != due:
+        due = self.n + 1
+        if line["n"] != due and self.difference is None:
             lost = f"lines {due} to {line['n'] - 1} of the ACD are missing: the disk was too slow for the trace"
             self.difference = Difference(due, lost, None)
+        if line["n"] == due:
+            self.n = due
+        if self.difference:
             return
         replayed = self._ask(line)
         self.n_verbs += line["acd"] not in ("advance", "checkpoint", "stop")
@@ -102,9 +111,8 @@ class Exact:
 
     def _compare(self, line: Row, replayed: Row | None) -> None:
         recorded = {name: line[name] for name in ("t", "acd", "args", "out")}
-        if line["acd"] == "checkpoint" and replayed:  # the core's memory has bytes that mean nothing
-            recorded["args"] = {**recorded["args"], "core": None}
-            replayed = {**replayed, "args": {**replayed["args"], "core": None}}
+        if line["acd"] == "checkpoint" and replayed and "args" in replayed:
+            recorded, replayed = _comparable(recorded), _comparable(replayed)
         if replayed != recorded:
             self.difference = Difference(self.n, *_apart(recorded, replayed))
 
@@ -123,6 +131,12 @@ class Exact:
         return told[0] if len(told) == 1 else {"error": f"{len(told)} lines instead of one", "lines": told}
 
 
+def _comparable(checkpoint: Row) -> Row:
+    """Without what says nothing of the state: the core's memory has bytes that mean nothing."""
+    args = {key: value for key, value in checkpoint["args"].items() if key not in ("core", "digest", "version")}
+    return {**checkpoint, "args": args}
+
+
 def _apart(recorded: Row, replayed: Row | None) -> tuple[Any, Any]:
     """The smallest part of two lines that differs."""
     if replayed is None or "error" in replayed:
@@ -136,7 +150,10 @@ def _apart(recorded: Row, replayed: Row | None) -> tuple[Any, Any]:
             for name in mine
             if mine[name] != row.get(name)
         ]
-        return {name: mine for name, mine, _ in pairs}, {name: other for name, _, other in pairs}
+        if pairs:
+            return {name: mine for name, mine, _ in pairs}, {name: other for name, _, other in pairs}
+        keys = [key for key, value in recorded["args"].items() if value != replayed["args"].get(key)]
+        return {key: recorded["args"][key] for key in keys}, {key: replayed["args"].get(key) for key in keys}
     for mine, other in zip(recorded["out"], replayed["out"], strict=False):
         if mine != other:
             return mine, other

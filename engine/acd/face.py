@@ -80,7 +80,7 @@ class Acd:
         self._digest, self._reasons = saved["digest"], list(saved["reasons"])
         for row in saved["calls"]:
             self._remember(row["call"], row["handle"])
-        self._asked = {row["call"]: row["asked"] for row in saved["calls"]}
+        self._asked = {row["call"]: tuple(row["asked"]) for row in saved["calls"]}
         self._open_new_spans(now)
         return self
 
@@ -345,8 +345,8 @@ class Acd:
         """Tell the whole state, as it was at `moment`, the time of what was done last: a replay can begin here."""
         state = rows.of_state(self.core, self.floor, self._calls, self.reason_text, moment)
         for row in state["calls"]:
-            row["ladder"], row["asked"] = self.ladder_of(row["call"]), self._asked[row["call"]]
-        about = {**self._about(), "now": moment, "room": self.floor.room, "reasons": self._reasons}
+            row["ladder"], row["asked"] = self.ladder_of(row["call"]), list(self._asked[row["call"]])
+        about = {**self._about(), "now": moment, "room": self.floor.room, "reasons": list(self._reasons)}
         told = {**about, "floor": self.floor.saved(), **state, "core": self.core.save()}
         self._tell(now, "checkpoint", told, [])
 

@@ -306,12 +306,13 @@ class Floor:
     # ---- in the trace
 
     def saved(self) -> Row:
+        """A copy: the trace writes it down later."""
         return {
             "staff": encode(self.staff),
             "steps": [encode(bare(step)) for step in self.steps.values()],
-            "queues": self.queues,
-            "agents": self.agents,
-            "skills": self.skills,
+            "queues": dict(self.queues),
+            "agents": dict(self.agents),
+            "skills": dict(self.skills),
             "groups": [[list(names), number] for names, number in self.groups.items()],
             "widenings": {key: encode(widening) for key, widening in self.widenings.items()},
             "leaving": sorted(self.leaving),

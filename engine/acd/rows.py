@@ -78,3 +78,12 @@ def _named(row: Row, **names: Mapping[int, str]) -> Row:
 
 def _ratio(part: float, whole: float) -> float | None:
     return round(float(part) / float(whole), 3) if whole else None
+
+
+def n_logged_in(core: Core, floor: Floor, queue: str) -> int:
+    """Agents of a queue who are at work, in whatever state."""
+    return sum(
+        core.agent_state(floor.agents[agent.id])[0] != AgentState.LOGGED_OUT
+        for agent in floor.staff.agents.values()
+        if any(serves.queue == queue for serves in agent.queues)
+    )

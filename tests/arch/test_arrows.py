@@ -23,7 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "engine.control": set(),
     "engine.encoding": {"engine.callflow"},
     "engine.acd": {"engine.callflow", "engine.encoding", "acd_core"},
-    "engine.replay": {"engine.acd", "engine.callflow", "engine.encoding"},
+    "engine.replay": {"engine.acd", "engine.callflow", "engine.encoding", "acd_core"},
     "engine.audit": {"engine.trace"},
     "engine.day": {"engine.callflow", "engine.encoding"},
     "engine.whatif": {"engine.acd", "engine.callflow", "engine.day", "acd_core"},

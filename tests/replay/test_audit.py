@@ -10,6 +10,9 @@ import pytest
 
 from engine.acd import face, floor
 from engine.audit import audit, runs
+from engine.callflow import plan, steps
+from engine.callflow.staff import Agent, Queue, Serves, Staff
+from engine.encoding import encode
 from tests.replay import days
 from tests.replay.days import EPOCH, RandomDay, conductors_day, random_day, traced
 
@@ -45,25 +48,39 @@ def test_audit_reads_files_and_folders(tmp_path: Path) -> None:
 # ---- controls: each breaks one rule in a trace that keeps them all
 
 
-def written(*verbs: tuple[float, str, Row, list[Any]]) -> list[Row]:
-    """The lines of a run that begins with three agents of one queue: two logged in and ready, one logged out."""
-    agents = [
-        {"id": name, "name": "", "phone": "", "skills": {"english": level}, "at_start": "ready",
-         "queues": [{"queue": "sales", "rank": rank, "from_s": 0.0}]}
-        for name, level, rank in (("amy", 90, 1), ("bob", 20, 1), ("cat", 90, 2))
-    ]  # fmt: skip
-    queue = {"name": "sales", "needs": [], "max_length": 2}
-    steps = [
-        {"place": {"file": "p", "line": line, "column": 1}, "needs": needs, "head_start_s": head, "relax": relax,
-         "max_wait_s": 60.0}
-        for line, needs, head, relax in (
-            (1, [], 0.0, []),
-            (2, [[["english", 80]]], 0.0, [{"after_s": 10.0, "needs": [], "head_start_s": None}]),
-            (3, [], 30.0, []),
-        )
-    ]  # fmt: skip
-    staff = {"skills": ["english"], "queues": {"sales": queue}, "agents": {agent["id"]: agent for agent in agents}}
-    first: tuple[float, str, Row, list[Any]] = (0.0, "start", {"staff": staff, "steps": steps}, [])
+AGENTS = [
+    Agent(name, "", "", {"english": level}, (Serves("sales", rank, reserve=name == "dan"),), groups=groups)
+    for name, level, rank, groups in (
+        ("amy", 90, 1, ("vip",)), ("bob", 20, 1, ()), ("cat", 90, 2, ()), ("dan", 90, 1, ()),
+    )
+]  # fmt: skip
+
+
+def step(line: int, **more: Any) -> steps.Queue:
+    return steps.Queue(plan.Place("p", line, 1), {}, "sales", max_wait_s=60.0, **more)
+
+
+STEPS = [
+    step(1),
+    step(2, needs=((("english", 80),),), relax=(steps.Relax(10.0, ()),)),
+    step(3, head_start_s=30.0),
+    step(4, turns=(steps.Turn(("vip",)), steps.Turn((), 5.0, 100.0))),
+    step(5, turns=(steps.Turn(("vip",)), steps.Turn((), 0.0, 100.0))),
+    step(6, preferred=steps.Preferred("amy", 10.0, 30.0)),
+    step(7, preferred=steps.Preferred("amy", 0.0, 30.0)),
+]
+
+
+def configured(those: list[steps.Queue] = STEPS, **settings: Any) -> Row:
+    queue = Queue("sales", **{"max_length": 2, **settings})
+    staff = Staff(("english",), {"sales": queue}, {agent.id: agent for agent in AGENTS}, ("vip",))
+    told: Row = encode({"staff": staff, "steps": those})
+    return told
+
+
+def written(*verbs: tuple[float, str, Row, list[Any]], **settings: Any) -> list[Row]:
+    """The lines of a run that begins with four agents of one queue, all logged out; the last is a reserve."""
+    first: tuple[float, str, Row, list[Any]] = (0.0, "start", configured(**settings), [])
     return [
         {
             "t": t,
@@ -89,8 +106,23 @@ def ready(t: float, agent: str, *then: tuple) -> tuple:
     return (t, "ready", {"agent": agent}, [state(agent, "READY"), *then])
 
 
-def comes(t: float, call: str, step: int, *then: tuple) -> tuple:
-    return (t, "enqueue", {"call": call, "queue": "sales", "step": f"p:{step}:1"}, list(then))
+def comes(t: float, call: str, step: int, *then: tuple, **more: Any) -> tuple:
+    return (t, "enqueue", {"call": call, "queue": "sales", "step": f"p:{step}:1", **more}, list(then))
+
+
+def talks(t: float, agent: str, number: int, call: str) -> tuple[tuple, ...]:
+    """The agent becomes ready and gets this call, which came a moment ago."""
+    return (
+        ready(t, agent, *offer(number, call, agent)), (t, "take", {"offer": number}, [state(agent, "TALKING", call)]),
+    )  # fmt: skip
+
+
+def passes(t: float, *then: tuple) -> tuple:
+    return (t, "advance", {}, list(then))
+
+
+WIDENED = ("CALL_RELAXED", "c1", None, 1, 0)
+ON, OFF = ("RESERVE", None, None, "sales", 1), ("RESERVE", None, None, "sales", 0)
 
 
 GOOD = (
@@ -103,7 +135,7 @@ GOOD = (
     (9.0, "release", {"call": "c2"}, [state("amy", "READY")]),
 )  # fmt: skip
 
-BAD = {
+BAD: dict[str, tuple[Any, ...]] = {  # what is said, the lines, settings of the queue
     "a skipped caller": (
         "given to call c2 before call c1",
         (comes(1.0, "c1", 1), comes(2.0, "c2", 1), ready(3.0, "amy", *offer(1, "c2", "amy"))),
@@ -176,6 +208,115 @@ BAD = {
             (2.0, "leave", {"call": "c1", "outcome": "abandoned"}, []),
         ),
     ),
+    "an agent of another group": (
+        "bob may not take call c1",
+        (ready(0.1, "bob"), comes(1.0, "c1", 4, *offer(1, "c1", "bob"))),
+    ),
+    "an earlier turn passed over": (
+        "before agent amy, whose turn it was",
+        (ready(0.1, "amy"), ready(0.2, "bob"), comes(1.0, "c1", 5, WIDENED, *offer(1, "c1", "bob"))),
+    ),
+    "a turn forgotten": ("without its step 1", (comes(1.0, "c1", 4), passes(7.0))),
+    "a turn before its time": ("before its time", (comes(1.0, "c1", 4), passes(3.0, WIDENED))),
+    "a turn's head start that did not count": (
+        "given to call c2 before call c1",
+        (comes(1.0, "c2", 1), comes(2.0, "c1", 5, WIDENED), ready(3.0, "bob", *offer(1, "c2", "bob"))),
+    ),
+    "a preferred agent passed over": (
+        "before agent amy, whose turn it was",
+        (ready(0.1, "bob"), ready(0.2, "amy"), comes(1.0, "c1", 6, *offer(1, "c1", "bob"), preferred="amy")),
+    ),
+    "a held call given to another": (
+        "bob may not take call c2",
+        (
+            comes(1.0, "c1", 1), *talks(1.0, "amy", 1, "c1"), comes(2.0, "c2", 6, preferred="amy"),
+            ready(3.0, "bob", *offer(2, "c2", "bob")),
+        ),
+    ),
+    "a call held too long": (
+        "bob is free and call c2 waits",
+        (
+            comes(1.0, "c1", 1), *talks(1.0, "amy", 1, "c1"), comes(2.0, "c2", 6, preferred="amy"), ready(3.0, "bob"),
+            passes(13.0),
+        ),
+    ),
+    "a call held for an agent who has gone": (
+        "bob is free and call c2 waits",
+        (
+            comes(1.0, "c1", 1), *talks(1.0, "amy", 1, "c1"), comes(2.0, "c2", 6, preferred="amy"), ready(3.0, "bob"),
+            (4.0, "release", {"call": "c1"}, [state("amy", "LOGGED_OUT")]),
+        ),
+    ),
+    "a head start for the agent who is not there": (
+        "given to call c1 before call c2",
+        (comes(1.0, "c1", 1), comes(2.0, "c2", 7, preferred="amy"), ready(3.0, "bob", *offer(1, "c1", "bob"))),
+    ),
+    "more phones than the queue rings": (
+        "is OFFERED and is offered",
+        (
+            ready(0.1, "amy"), ready(0.1, "bob"), ready(0.1, "cat"),
+            comes(1.0, "c1", 1, *offer(1, "c1", "amy"), *offer(2, "c1", "bob"), *offer(3, "c1", "cat")),
+        ),
+        {"n_ring": 2},
+    ),
+    "fewer phones than the queue rings": (
+        "rings at 1 phones and not at that of agent bob",
+        (ready(0.1, "amy"), ready(0.1, "bob"), comes(1.0, "c1", 1, *offer(1, "c1", "amy"))),
+        {"n_ring": 2},
+    ),
+    "a second phone rung later": (
+        "is OFFERED and is offered",
+        (ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")), ready(2.0, "bob", *offer(2, "c1", "bob"))),
+        {"n_ring": 0},
+    ),
+    "a phone that rings on after another was answered": (
+        "bob is rung for call c1, which has gone",
+        (
+            ready(0.1, "amy"), ready(0.1, "bob"), comes(1.0, "c1", 1, *offer(1, "c1", "amy"), *offer(2, "c1", "bob")),
+            (2.0, "take", {"offer": 1}, [state("amy", "TALKING", "c1")]),
+        ),
+        {"n_ring": 2},
+    ),
+    "a reserve who serves without need": (
+        "dan may not take call c1",
+        (ready(0.1, "dan"), comes(1.0, "c1", 1, *offer(1, "c1", "dan"))),
+    ),
+    "reserves turned on without need": (
+        "turned on without need",
+        (ready(0.1, "dan"), comes(1.0, "c1", 1), passes(3.0, ON, *offer(1, "c1", "dan"))),
+        {"reserve_on_s": 5.0},
+    ),
+    "reserves forgotten": (
+        "queue sales needs its reserves",
+        (ready(0.1, "dan"), comes(1.0, "c1", 1), passes(6.0)),
+        {"reserve_on_s": 5.0},
+    ),
+    "reserves turned off in need": (
+        "turned off in need",
+        (comes(1.0, "c1", 1), passes(6.0, ON), passes(7.0, OFF)),
+        {"reserve_on_s": 5.0},
+    ),
+    "a place that was not kept": (
+        "given to call c1 before call c2",
+        (comes(5.0, "c1", 1), comes(6.0, "c2", 1, arrival=1.0), ready(7.0, "amy", *offer(1, "c1", "amy"))),
+    ),
+    "refused for skills that somebody has": (
+        "nobody had the skills, and somebody had",
+        (
+            ready(0.1, "bob"), comes(0.5, "c0", 1, *offer(1, "c0", "bob")), comes(1.0, "c1", 2, refused="NO_SKILL"),
+        ),
+    ),
+    "refused for a wait that nobody limits": (
+        "which its queue does not limit",
+        (comes(1.0, "c1", 1, refused="WAIT_TOO_LONG"),),
+    ),
+    "a reload that did not reach who waits": (
+        "bob is free and call c1 waits",
+        (
+            ready(0.1, "bob"), comes(1.0, "c1", 2),
+            (2.0, "apply", {**configured([step(2, relax=(steps.Relax(0.5, ()),))]), "moved": {"p:2:1": "p:2:1"}}, []),
+        ),
+    ),
     "a lost line": ("lines 3 to 3 are missing", None),
 }  # fmt: skip
 
@@ -187,8 +328,10 @@ def test_the_day_that_is_broken_below_is_a_good_one() -> None:
 
 @pytest.mark.parametrize("what", BAD)
 def test_control_a_broken_rule_is_found(what: str) -> None:
-    said, verbs = BAD[what]
-    rows = written(*verbs) if verbs else [row for row in written(*GOOD) if row["n"] != 3]
+    said, verbs, *settings = BAD[what]
+    rows = [row for row in written(*GOOD) if row["n"] != 3]
+    if verbs:
+        rows = written(*verbs, **(settings[0] if settings else {}))
     (run,) = runs(rows)
     assert any(said in problem for problem in run.problems), run.problems
 
@@ -238,3 +381,18 @@ def test_an_empty_trace_has_nothing_wrong(tmp_path: Path) -> None:
     with traced(tmp_path):
         pass
     assert audit(tmp_path) == []
+
+
+def test_control_a_checkpoint_that_disagrees_with_the_lines_before_it_is_found(tmp_path: Path) -> None:
+    n_tampered = 0
+    for seed in range(20):
+        rows = random_day(seed, tmp_path / str(seed), pace=5000.0)
+        for row in rows:
+            waiting = [call for call in row["args"].get("calls", ()) if call["state"] == "WAITING"]
+            if row["acd"] == "checkpoint" and waiting:
+                waiting[0]["arrival"] -= 1.0
+                (run,) = runs(rows)
+                assert any("stands as" in problem for problem in run.problems), seed
+                n_tampered += 1
+                break
+    assert n_tampered > 5

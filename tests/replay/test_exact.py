@@ -4,13 +4,16 @@ import copy
 import inspect
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from engine import acd
+from engine.audit import runs
 from engine.replay import _ASK, replay
-from tests.replay.days import conductors_day, random_day
+from engine.trace import read
+from tests.replay.days import RandomDay, conductors_day, lines, random_day
 
 
 @pytest.mark.parametrize("make", [conductors_day, random_day])
@@ -22,6 +25,65 @@ def test_any_day_comes_out_the_same(make, tmp_path: Path) -> None:
         assert run.counters_agree is True, seed
         n_offers += run.n_offers
     assert n_offers > 100
+
+
+def test_every_file_of_a_trace_stands_alone(tmp_path: Path) -> None:
+    """A run over several days, with calls that wait and agents in every state over midnight: each day by itself comes
+    out the same, line by line, and keeps the rules."""
+    over_midnight: Counter[str] = Counter()
+    n_files = 0
+    for seed in range(30):
+        folder = tmp_path / str(seed)
+        random_day(seed, folder, pace=5000.0)
+        for file in sorted(folder.glob("*.jsonl")):
+            rows = list(read([file]))
+            (run,), (auditor,) = replay(rows), runs(rows)
+            assert run.difference is None, f"{file}: {run.difference}"
+            assert auditor.problems == [] and run.n == rows[-1]["n"] == rows[0]["n"] + len(rows) - 1, file
+            assert rows[0]["acd"] in ("start", "checkpoint")
+            if rows[0]["acd"] == "checkpoint":
+                n_files += 1
+                over_midnight.update(call["state"] for call in rows[0]["args"]["calls"])
+                over_midnight.update(agent["state"] for agent in rows[0]["args"]["agents"])
+    assert n_files > 60
+    states = ("WAITING", "OFFERED", "CONNECTED", "READY", "NOT_READY", "RESERVED", "TALKING", "ACW")
+    assert all(over_midnight[state] > 2 for state in states), over_midnight
+
+
+def test_the_days_left_after_the_first_were_removed_come_out_the_same(tmp_path: Path) -> None:
+    """`trace days` is 1: the file with the daemon's start is gone when the run ends."""
+    random_day(4, tmp_path, pace=5000.0, keep_days=1)
+    rows = lines(tmp_path)
+    assert rows[0]["acd"] == "checkpoint" and rows[0]["n"] > 2 and len(list(tmp_path.glob("*.jsonl"))) == 2
+    (run,), (auditor,) = replay(rows), runs(rows)
+    assert run.difference is None and run.counters_agree is True and auditor.problems == []
+
+
+def test_control_a_checkpoint_with_the_memory_of_another_moment_is_a_difference(tmp_path: Path) -> None:
+    rows = random_day(4, tmp_path, pace=5000.0)
+    one, two, *_ = (row for row in rows if row["acd"] == "checkpoint")
+    two["args"]["core"] = one["args"]["core"]
+    (run,) = replay(rows[rows.index(two) :])
+    assert run.difference is not None
+
+
+def test_a_run_with_lines_missing_goes_on_at_its_next_checkpoint(tmp_path: Path) -> None:
+    rows = random_day(4, tmp_path, pace=5000.0)
+    broken, whole = replay(rows[:5] + rows[7:])
+    assert broken.difference and "lines 6 to 7" in broken.difference.recorded
+    assert whole.difference is None and whole.counters_agree is True and whole.n_verbs > 10
+
+
+def test_reloads_while_calls_wait_come_out_the_same(tmp_path: Path) -> None:
+    n_reloads = n_waiting = 0
+    for seed in range(100, 130):
+        day = RandomDay(seed, tmp_path / str(seed))
+        rows = lines(tmp_path / str(seed))
+        (run,) = replay(rows)
+        assert run.difference is None, f"seed {seed}: {run.difference}"
+        n_reloads += day.n_reloads
+        n_waiting += sum(1 for row in rows if row["acd"] == "apply" and row["out"])
+    assert n_reloads > 30 and n_waiting > 10, "reloads that changed what somebody got"
 
 
 def test_every_verb_that_is_told_can_be_asked_again() -> None:
