@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, DefaultClause, Table, bindparam, insert, select, update
 
 from engine.callflow.events import RecordingClosed
 from engine.callflow.record import (
@@ -84,11 +84,14 @@ def to_line(row: Row) -> str:
 
 
 def from_line(line: str) -> Row:
-    """Raises ValueError or KeyError for a line that to_line() did not write."""
+    """Raises ValueError or KeyError for a line that to_line() did not write. A journal may be of an earlier version,
+    which did not know the columns that have defaults."""
     data = json.loads(line)
     table = models.Base.metadata.tables[data["table"]]
     values = data["values"]
     for column in table.columns:
+        if isinstance(column.server_default, DefaultClause):
+            values.setdefault(column.name, column.server_default.arg)
         if isinstance(column.type, models.UtcDateTime) and values[column.name] is not None:
             values[column.name] = datetime.fromisoformat(values[column.name])
     return Row(table.name, values)

@@ -223,6 +223,16 @@ def test_a_journal_cut_off_in_a_line_loses_only_that_line(tmp_path):
     assert len(again) == 0 and again.n_unreadable == 1 and path.stat().st_size == 0
 
 
+def test_a_journal_of_an_earlier_version_is_stored(tmp_path):
+    row = row_of(made.closed("c1"), 1, made.to_utc)
+    del row.values["kind"]
+    (tmp_path / "records.jsonl").write_text(rows.to_line(row) + "\n")
+    one = Store(f"sqlite:///{tmp_path}/a.db", Journal(tmp_path / "records.jsonl"), tmp_path / "refused.jsonl")
+    one.catch_up()
+    assert [found["kind"] for found in made.stored(tmp_path / "a.db", "calls")] == ["inbound"]
+    assert one.close() == 0
+
+
 def test_a_journal_that_was_removed_while_empty_is_made_anew(tmp_path):
     path, rows_ = tmp_path / "records.jsonl", [row_of(made.closed(f"c{n}"), n, made.to_utc) for n in range(2)]
     journal_ = Journal(path)

@@ -1,4 +1,4 @@
-"""Customers, orders, blacklist, callbacks, messages, surveys."""
+"""Customers, orders, blacklist, callbacks, messages, surveys; calls have a kind."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,8 @@ HAS_PARTIAL_INDEXES = ("sqlite", "postgresql")
 
 
 def upgrade() -> None:
+    with op.batch_alter_table("calls") as calls:
+        calls.add_column(sa.Column("kind", TEXT, nullable=False, server_default="inbound"))
     _promises()
     _callers()
 
@@ -140,3 +142,5 @@ def downgrade() -> None:
     tables = "blacklist_hits blacklist orders customers surveys mailbox_pins messages callbacks"
     for table in tables.split():
         op.drop_table(table)
+    with op.batch_alter_table("calls") as calls:
+        calls.drop_column("kind")
