@@ -44,12 +44,11 @@ class QueueAudio:
 
     def __init__(self, leg: int) -> None: ...
     def set_music(self, music: Sound | None) -> None:
-        """From its beginning, faded in; None fades it out over 5 ms. The caller keeps the music alive as long as any
-        port that played it."""
+        """From its beginning, faded in; None fades it out over 5 ms. It is kept alive until the port is gone."""
 
     def play(self, sounds: Sequence[Sound], play: int) -> None:
-        """After what is queued; at most 256 wait at once. take_news() tells the end of the last one. The sounds are kept
-        alive until then, or until the port is gone."""
+        """After what is queued; at most 256 wait at once. take_news() tells the end of the last one. The sounds are
+        kept alive until then, or until the port is gone."""
 
     def cancel(self) -> None:
         """All prompts, fading over 5 ms; no news."""
@@ -61,13 +60,14 @@ def take_news() -> Sequence[tuple[int, int]]:
     """(leg, play) of each play whose last sample was taken."""
 
 def n_held() -> int:
-    """Sounds kept alive for ports that may yet read them."""
+    """Prompts and files kept alive for ports that may yet read them."""
 
 # ---- recording
 
 AUDIO: int
 PAUSE: int  # silence: the leg had no stream
 LOST: int  # silence: the ring was full
+RECORDABLE: int  # among pjsua's flags of a call: it is tapped as if it had come in
 CALL: int  # both sides of a leg
 MESSAGE: int  # what the leg says, on the left; the right is silent
 

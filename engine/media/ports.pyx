@@ -99,6 +99,7 @@ cdef extern from "recording_ring.h" nogil:
     bint agner_ring_take(agner_recording_ring *, bint, uint32_t *, uint32_t, agner_chunk *)
 
 cdef extern from "recording_tap_port.h" nogil:
+    unsigned AGNER_RECORDABLE
     enum agner_recording:
         AGNER_CALL
         AGNER_MESSAGE
@@ -111,6 +112,7 @@ cdef extern from "recording_tap_port.h" nogil:
 AUDIO = AGNER_AUDIO
 PAUSE = AGNER_PAUSE
 LOST = AGNER_LOST
+RECORDABLE = AGNER_RECORDABLE
 CALL = <int>AGNER_CALL
 MESSAGE = <int>AGNER_MESSAGE
 
@@ -118,6 +120,7 @@ cdef agner_news_ring news_ring
 agner_news_init(&news_ring)
 cdef unsigned n_queue_audios = 0
 cdef dict held = {}  # number of a port -> deque of (play, its sounds): what the port may yet read
+cdef dict held_music = {}  # number of a port -> all music that it was given
 
 
 cdef object failure(str what, pj_status_t status):
@@ -207,6 +210,7 @@ cdef class QueueAudio:
         if status != 0:
             raise failure("queue audio", status)
         held[self.number] = deque()
+        held_music[self.number] = set()
         # The conference takes only the factory from this pool.
         pool = pj_pool_create(&pjsua_var.cp.factory, "queue-audio-add", 512, 512, NULL)
         status = pjsua_conf_add_port(pool, self.port, &self.slot)
@@ -222,6 +226,8 @@ cdef class QueueAudio:
 
     def set_music(self, Sound music):
         self.check()
+        if music is not None:
+            held_music[self.number].add(music)
         agner_queue_audio_set_music(self.port, &music.sound if music is not None else NULL)
 
     def play(self, sounds, int64_t play):
@@ -260,6 +266,7 @@ def take_news():
     while True:
         if news.play == AGNER_NO_PLAY:
             held.pop(news.port, None)
+            held_music.pop(news.port, None)
         else:
             ended.append((news.leg, news.play))
             let_go(news.port, news.play)

@@ -132,11 +132,13 @@ class Floor:
         self.until(is_told, timeout_s)
         return events
 
-    def call(self) -> tuple[Line, Line]:
-        """(the phone that calls, our end of its call), both with audio."""
+    def call(self, flag: int = 0) -> tuple[Line, Line]:
+        """(the end that calls, the end that is called), both with audio. `flag` is one of pjsua's for the first."""
         phone = Line(self)
         n_before = len(self.incoming)
-        phone.makeCall(f"sip:floor@127.0.0.1:{SIP_PORT}", option())
+        wish = option()
+        wish.opt.flag |= flag
+        phone.makeCall(f"sip:floor@127.0.0.1:{SIP_PORT}", wish)
         assert self.until(lambda: len(self.incoming) > n_before and self.incoming[-1].slots and phone.slots)
         return phone, self.incoming[-1]
 

@@ -1,6 +1,10 @@
 """Calls to ourselves through the whole of PJSIP, recorded: which tones lie on which channel, and whether the channels
 stay together."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,6 +15,7 @@ import soundfile
 from engine.callflow.errors import MediaError
 from engine.callflow.events import RecordingClosed
 from engine.media import ports
+from engine.sip.endpoint import RECORDABLE
 from tests.media.conftest import AGENT_HZ, CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, option, tones_in
 
 CALLER, AGENT = 1, 2
@@ -42,6 +47,17 @@ class Talk:
     def hang_up(self) -> None:
         self.floor.hang_up(self.phone, self.line)
         self.media.detach(self.leg)
+
+
+class Customer(Talk):
+    """A customer's phone and our leg to it: as Talk, but we called."""
+
+    def __init__(self, floor, media, voice, hz=CALLER_HZ, leg=CALLER):
+        self.floor, self.media, self.leg = floor, media, leg
+        self.line, self.phone = floor.call(RECORDABLE)
+        self.mouth = voice(hz)
+        ports.connect(self.mouth, self.phone.slot)
+        media.attach(leg, self.line.slot, self.line.getId())
 
 
 def closed(floor, media) -> RecordingClosed:
@@ -112,11 +128,82 @@ def test_channels_stay_together_through_hold_and_reinvites(floor, media, voice, 
         assert abs(heard - echo) <= 0.02 * RATE, (edges(left), edges(right))
 
 
+STALLS = """
+import os, random, signal, sys, time
+for _ in range(200):
+    os.kill(int(sys.argv[1]), signal.SIGSTOP)
+    time.sleep(0.05)
+    os.kill(int(sys.argv[1]), signal.SIGCONT)
+    time.sleep(random.uniform(0.01, 0.04))
+"""
+
+
+def test_a_machine_that_stalls_makes_no_recording_longer(floor, media, voice, tmp_path):
+    """The bridge catches up with the frames of a stall; a gap between two streams must not count them a second time
+    (0.4 s more in 20 re-INVITEs, when the gap was taken from the clock on the wall)."""
+    talk = Talk(floor, media, voice)
+    floor.run(0.3)
+    stalls = subprocess.Popen([sys.executable, "-c", STALLS, str(os.getpid())])
+    try:
+        media.record(CALLER, str(tmp_path / "call.wav"))
+        started = time.monotonic()
+        for n in range(20):
+            talk.reinvite(hold=n % 2 == 0)
+            floor.run(0.15)
+        media.stop_record(CALLER)
+        seconds = time.monotonic() - started
+    finally:
+        stalls.kill()
+        stalls.wait()
+        os.kill(os.getpid(), signal.SIGCONT)
+    assert closed(floor, media).seconds == pytest.approx(seconds, abs=0.15)
+    talk.hang_up()
+
+
 def edges(channel) -> list[int]:
     """Where the tone begins and where it ends, with 10 ms and more of quiet outside, each time."""
     loud = np.flatnonzero(np.abs(channel) > 1500)
     gaps = np.flatnonzero(np.diff(loud) > 80)
     return [int(loud[0]), *[int(loud[i + n]) for i in gaps for n in (0, 1)], int(loud[-1])]
+
+
+def test_a_customers_leg_is_recorded_through_reinvites(floor, media, voice, tmp_path):
+    """We called, so it is no leg that came in; the SIP room has flagged it."""
+    assert ports.RECORDABLE == RECORDABLE
+    customer, phone = Customer(floor, media, voice), voice(AGENT_HZ)
+    path = tmp_path / "call.wav"
+    media.record(CALLER, str(path))
+    media.attach(AGENT, phone, -1)
+    media.bridge(CALLER, AGENT)
+    floor.run(0.8)
+    customer.reinvite(hold=False)
+    floor.run(0.8)
+    customer.hang_up()
+    media.detach(AGENT)
+    end = closed(floor, media)
+    left, right, _ = channels(path)
+    assert 1.5 < end.seconds < 2.3
+    for part in (slice(2400, 5600), slice(-4800, -1600)):
+        assert tones_in(left[part]) == {CALLER_HZ} and tones_in(right[part]) == {AGENT_HZ}
+
+
+def test_a_recording_that_the_caller_refuses_is_deleted(floor, media, voice, tmp_path):
+    talk = Talk(floor, media, voice)
+    refused, other = tmp_path / "refused.wav", tmp_path / "other.wav"
+    media.record(CALLER, str(refused))
+    floor.run(0.5)
+    assert refused.exists()
+    media.stop_record(CALLER, discard=True)
+    assert floor.until(lambda: not refused.exists(), 2.0)
+    media.record(CALLER, str(other))
+    floor.run(0.5)
+    talk.hang_up()
+    assert closed(floor, media).path == str(other)
+    media.delete(str(other))
+    media.delete(str(tmp_path / "never.wav"))
+    assert floor.until(lambda: not other.exists(), 2.0)
+    floor.run(0.3)
+    assert media.poll() == [] and list(tmp_path.glob("*.wav")) == []
 
 
 def test_stop_and_record_again_makes_two_files(floor, media, voice, tmp_path):
