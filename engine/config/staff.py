@@ -5,9 +5,11 @@ Counterpart: engine/callflow/staff.py, which has the types and the defaults.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
+from engine.callflow.ladder import MOST_TERMS, both
 from engine.callflow.settings import SoundFiles, Trunk
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff, able, meets
 from engine.callflow.steps import Needs, needs_text
@@ -30,6 +32,8 @@ STRATEGIES = (
     "weighted",
 )
 _MOST_NAMES = 256
+_MOST_WAITS = 30  # different `from`s of one queue; near the core's limit
+_MOST_SKILLS = 15  # of one AND: the core's limit, less one for groups
 _POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in a row)?", re.ASCII)
 
 
@@ -57,6 +61,7 @@ def read_staff(
             if agent.phone and phones.setdefault(agent.phone, agent.id) != agent.id:
                 key.complain(f"agent {agent.id} has the phone of agent {phones[agent.phone]}, {agent.phone}")
     staff = Staff(skills, queues, agents, groups)
+    _check_waits(staff, asked)
     served = {serves.queue for agent in agents.values() for serves in agent.queues}
     for name, key in asked.items():
         if name not in served:
@@ -96,12 +101,16 @@ def _queue(
             read["ring_for_s"] = scalars.duration(item, 1.0, 180.0)
         if item := queue.get("wrap up"):
             read["wrap_up_s"] = scalars.duration(item)
+        if item := queue.get("ring at once"):
+            read["n_ring"] = _ring_at_once(item)
         if item := queue.get("max length"):
             read["max_length"] = scalars.count(item, 1, 100_000)
         if item := queue.get("max expected wait"):
             read["max_ewt_s"] = scalars.duration(item, 1.0)
         if item := queue.get("service level"):
             read["sl_percent"], read["sl_within_s"] = scalars.service_level(item)
+        if item := queue.get("reserves"):
+            read |= _reserves(item)
         if item := queue.get("music"):
             read["music"] = read_music(item, sounds)
         if item := queue.get("announce"):
@@ -110,6 +119,38 @@ def _queue(
         read |= read_promises(queue, sounds, trunks)
         _policies(queue, read)
     return Queue(scalars.name(key), **read)
+
+
+def _ring_at_once(value: Value) -> int:
+    """So many phones, or `all` of who is free, which is 0."""
+    if value.is_scalar and value.node.value.strip() == "all":
+        return 0
+    return scalars.count(value, 1, 100, instead=1)
+
+
+def _reserves(value: Value) -> dict[str, float]:
+    """`{from wait: 30s, until wait: 10s, from service level: 70%, until service level: 85%}`: when agents whose place
+    in the queue is `reserve: yes` serve it. One of the first pair, or of the second, at least."""
+    with value.section() as section:
+        wait, level = section.get("from wait"), section.get("from service level")
+        until_wait, until_level = section.get("until wait"), section.get("until service level")
+    read: dict[str, float] = {}
+    if wait:
+        read["reserve_on_s"] = read["reserve_off_s"] = scalars.duration(wait)
+    if level:
+        read["reserve_on_sl"] = read["reserve_off_sl"] = scalars.percent(level)
+    if not wait and not level:
+        value.complain("reserves needs `from wait`, `from service level` or both")
+    if until_wait:
+        read["reserve_off_s"] = scalars.duration(until_wait)
+        if wait is None or read["reserve_off_s"] > read["reserve_on_s"]:
+            until_wait.complain("until wait goes with a `from wait` that is not shorter")
+            read.pop("reserve_off_s")
+    if until_level:
+        read["reserve_off_sl"] = scalars.percent(until_level)
+        if level is None or read["reserve_off_sl"] < read["reserve_on_sl"]:
+            until_level.complain("until service level goes with a `from service level` that is not higher")
+    return read
 
 
 def _policies(queue: Section, read: dict[str, Any]) -> None:
@@ -136,6 +177,7 @@ def _agent(
     with value.section() as agent:
         name, phone, at_start = agent.get("name"), agent.need("phone"), agent.get("at start")
         levels, served, member = agent.get("skills"), agent.need("queues"), agent.get("groups")
+        wrap_up = agent.get("wrap up")
         ident = scalars.name(key)
         text = name.text() if name else ident
         if name and not text.isprintable():
@@ -148,6 +190,7 @@ def _agent(
             queues=_serves(served, queues) if served else (),
             at_start=_at_start(at_start) if at_start else "logged_out",
             groups=tuple(known(item, groups, "group", "staff.yaml") for item in member.items()) if member else (),
+            wrap_up_s=scalars.duration(wrap_up) if wrap_up else None,
         )
 
 
@@ -156,22 +199,46 @@ def _at_start(value: Value) -> str:
 
 
 def _serves(value: Value, queues: Mapping[str, Queue]) -> tuple[Serves, ...]:
-    """`sales`, or a list of names and `support: {rank: 2, from: 30s}`."""
+    """`sales`, or a list of names and `support: {rank: 2, from: 30s, weight: 3, reserve: yes}`."""
     found: dict[str, Serves] = {}
     for item in value.items():
         for key, place in item.pairs() if item.is_mapping else ((item, None),):
             queue = known(key, queues, "queue", "staff.yaml")
             if queue in found:
                 key.complain(f'queue "{queue}" stands here already')
-            rank, from_s = 1, 0.0
+            read: dict[str, Any] = {}
             if place is not None:
                 with place.section() as section:
-                    if (given := section.get("rank")) is not None:
-                        rank = scalars.count(given, 1, 255)
-                    if (given := section.get("from")) is not None:
-                        from_s = scalars.duration(given)
-            found[queue] = Serves(queue, rank, from_s)
+                    if given := section.get("rank"):
+                        read["rank"] = scalars.count(given, 1, 255)
+                    if given := section.get("from"):
+                        read["from_s"] = scalars.duration(given)
+                    if given := section.get("weight"):
+                        read["weight"] = _weight(given, queues.get(queue))
+                    if given := section.get("reserve"):
+                        read["reserve"] = _is_reserve(given, queues.get(queue))
+            found[queue] = Serves(queue, **read)
     return tuple(found.values())
+
+
+def _weight(value: Value, queue: Queue | None) -> int:
+    if queue and queue.strategy != "weighted":
+        value.complain(f'weight says nothing here: queue "{queue.name}" has no strategy weighted')
+    return scalars.count(value, 1, 1000)
+
+
+def _is_reserve(value: Value, queue: Queue | None) -> bool:
+    reserve = scalars.yes_no(value)
+    if reserve and queue and queue.reserve_on_s == inf and queue.reserve_on_sl == 0:
+        value.complain(f'this agent would never serve: queue "{queue.name}" does not say when its `reserves` do')
+    return reserve
+
+
+def _check_waits(staff: Staff, asked: Mapping[str, Value]) -> None:
+    for name, key in asked.items():
+        waits = {one.from_s for agent in staff.agents.values() for one in agent.queues if one.queue == name} - {0.0}
+        if len(waits) > _MOST_WAITS:
+            key.complain(f'agents serve queue "{name}" from {len(waits)} different waits on; {_MOST_WAITS} at most')
 
 
 def check_held(value: Value, staff: Staff, queue: str, needs: Needs) -> None:
@@ -179,6 +246,10 @@ def check_held(value: Value, staff: Staff, queue: str, needs: Needs) -> None:
     serving = [agent for agent in staff.agents.values() if any(serves.queue == queue for serves in agent.queues)]
     if not serving:
         return
+    asked = both(staff.queues[queue].needs, needs)
+    if len(asked) > MOST_TERMS or any(len(term) > _MOST_SKILLS for term in asked):
+        limit = f"at most {MOST_TERMS} of {_MOST_SKILLS} skills each"
+        value.complain(f'{len(asked)} alternatives together with what queue "{queue}" asks for; {limit}')
     for term in needs or staff.queues[queue].needs:
         if any(skill not in staff.skills for skill, _ in term):
             continue
