@@ -76,6 +76,7 @@ class Call:
         # what is heard and recorded
         self.play = 0  # number of the prompts that play now, 0: none
         self.n_plays = 0
+        self.record_from = rules.record_from
         self.is_recording = False
         self.may_record = True  # the caller did not refuse
         self.n_recordings = 0
@@ -180,7 +181,7 @@ class Call:
         yield do.StartRecording(path)
 
     def stop_recording(self, *, discard: bool = False) -> Iterator[Command]:
-        if self.is_recording:
+        if self.is_recording or (discard and self.n_recordings):
             self.is_recording = False
             yield do.StopRecording(discard)
 

@@ -112,7 +112,7 @@ class StartRecording(Command):
 
 @dataclass(frozen=True, slots=True)
 class StopRecording(Command):
-    """`discard`: the caller refused; what was recorded is deleted."""
+    """`discard`: the caller refused; all that was recorded of this call is deleted."""
 
     discard: bool = False
 

@@ -1,18 +1,19 @@
 """A small world around one call, where every message takes its own time: the model that test_storm.py drives.
 
-Phones, the ACD, the plan, media, people and timers act by chance, and each is simple enough to be obviously right.
-Messages between them and the call travel, and so cross: CANCEL and 200, BYE and BYE, an agent reserved as the caller
-hangs up, a refusal and the end of the ring time. News of one sender stays in its order, except 180, which may come late
-(provisional answers are not reliable, RFC 3262 section 1). In the real engine the ACD is asked and answers at once, so
-that fewer messages cross than in this world.
+Phones (storm_phones.py), the ACD (storm_acd.py), the plan (storm_plan.py), media, people and timers act by chance, and
+each is simple enough to be obviously right. Messages between them and the call travel, and so cross: CANCEL and 200,
+BYE and BYE, an agent reserved as the caller hangs up, an exit key and an answer, an errand and its deadline, a customer
+who picks up as the agent hangs up. In the real engine the ACD is asked and answers at once, so that fewer messages
+cross than in this world.
 
 What must hold is checked where it happens and raises Fault with the kind of wrong in front:
 
     leg         a leg was not told to end, or had to be dropped although it listens
-    agent       an agent stayed reserved or talking, or was handed over twice
+    agent       an agent stayed reserved or talking, was handed over or settled twice
     impossible  the table ruled out an event of this world
-    bridge      two talks, or a talk on a leg that is not up
-    record      a CDR, segment or recording too many, too few or with a hole
+    bridge      two talks, a talk on a leg that is not up, an answer that had to wait for a prompt
+    sound       two things play at once, or something plays for somebody who is not there
+    record      a CDR, segment, recording or message too many, too few, left open or with a hole
     order       a command that makes no sense where it stands
     timer       TimeUp where no timer belongs
 """
@@ -25,46 +26,25 @@ from typing import Any
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import plan, steps
+from engine.callflow import plan
 from engine.callflow.call import Call, Rules
 from engine.callflow.errors import BusyError, ImpossibleEvent, MediaError
-from engine.callflow.events import Refusal
 from engine.callflow.table import State
 from tests.floor.playbook import brief
 from tests.floor.storm_acd import Acd, Fault
+from tests.floor.storm_phones import Phones
+from tests.floor.storm_plan import QUEUE, QUIET_QUEUE, Plan
 
 HOURS_S = 3600.0  # time enough for every leg that ends at all
 RULES = [
-    Rules(max_talk_s=12, ending_s=HOURS_S, record_from="answered", recording="storm.wav"),
+    Rules(max_talk_s=12, ending_s=HOURS_S, record_from="answered", recording="storm.wav", early_media=True),
     Rules(max_talk_s=60, ending_s=HOURS_S, record_from="talked", recording="storm.wav"),
-    Rules(max_talk_s=12, ending_s=1, record_from="none", recording=""),  # drops legs that would still have ended
+    # drops legs that would still have ended
+    Rules(max_talk_s=12, ending_s=1, record_from="none", recording="storm.wav", early_media=True),
 ]
 CALLER = plan.Caller(ani="13800138000", dnis="4008001234", trunk="carrier")
-HERE = plan.Place("storm.yaml", 1, 1)
-
-ANSWER = steps.Answer(HERE, {})
-PLAY = steps.Play(HERE, {}, ("welcome",), "zh")
-QUEUE = steps.Queue(
-    HERE, {}, queue="support", music="moh", max_wait_s=9, announces=(steps.Announce(("wait",), 3, 4),)
-)
-QUIET_QUEUE = steps.Queue(HERE, {}, queue="support", max_wait_s=20)  # in silence
-TRANSFER = steps.Transfer(HERE, {}, "sip:night@192.0.2.7", ring_for_s=12, ringback="ringback")
-HANG_UPS = [steps.HangUp(HERE, {}, cause) for cause in ("normal", "busy")]
-REFUSALS = [(Refusal.BUSY, 486), (Refusal.REJECTED, 603), (Refusal.NO_ANSWER, 408), (Refusal.UNREACHABLE, 503)]
-
-
-class Phone:
-    """The far end of a leg, and what the call has heard of it."""
-
-    __slots__ = ("party", "phase", "heard", "told", "is_deaf", "heard_at")
-
-    def __init__(self, party: str, is_deaf: bool) -> None:
-        self.party = party
-        self.phase = "dialled"  # then ringing, up, ended: what is true at the far end
-        self.heard = "nothing"  # then up, ended: what the call knows
-        self.told = ""  # cancel, bye: the last request to end that we sent
-        self.is_deaf = is_deaf  # went dark: takes part in the call, but no request to end is ever answered
-        self.heard_at = 0.0  # when its last news arrives: later news comes later
+GREETING = ("you_asked_for_a_call",)
+WITHOUT_TIMER = (State.NEW, State.OFFERING, State.GREETING, State.ENDED)
 
 
 class Storm:
@@ -79,21 +59,24 @@ class Storm:
         self.coming: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.n_coming = 0
         self.hurry = rng.choice((0.05, 0.5, 3.0))  # seconds a message takes, on average: from a LAN to a bad night
-        self.caller = Phone("caller", is_deaf=rng.random() < 0.03)
-        self.called: dict[int, Phone] = {}
+        self.is_callback = rng.random() < 0.25
+        self.is_customer_first = self.is_callback and rng.random() < 0.5
+        self.phones: Phones = Phones(self, self.is_callback)
         self.acd: Acd = Acd(self)
+        self.plan: Plan = Plan(self)
         self.n_offers = 0
-        self.is_answered = False  # AnswerCaller was given
-        self.is_step_out = False  # TakeStep was given and the plan has not spoken yet
-        self.step: plan.Step | None = None
-        self.n_steps = 0
-        self.play = 0  # the prompts that play at the caller's leg
+        # what is heard and recorded at the caller's leg
+        self.play = 0
         self.has_music = False
+        self.greeting: int | None = None  # the offer whose agent is greeted
         self.bridged: int | None = None
-        self.n_targets = 0  # transfer targets that talked
+        self.is_recorded = False
+        self.is_refused = False  # the caller refused to be recorded
+        self.is_message_open = False
+        # what is written
         self.n_done: Counter[type[do.Command]] = Counter()
+        self.n_talks = 0
         self.segments: list[Any] = []
-        self.rung: list[tuple[str, float]] = []
         self.cdr: Any = None
         self.are_legs_gone = False
 
@@ -106,27 +89,9 @@ class Storm:
     def travel_s(self) -> float:
         return self.rng.random() * 2 * self.hurry
 
-    def news(self, phone: Phone, event: ev.Event, heard: str = "") -> None:
-        """What a phone says reaches the call in the order in which it was said."""
-        phone.heard_at = max(phone.heard_at, self.now + self.travel_s())
-        self.later(phone.heard_at - self.now, self.hear, phone, event, heard)
-
-    def hear(self, phone: Phone, event: ev.Event, heard: str) -> None:
-        if phone.heard == "ended":
-            return  # a 180 overtaken by the end: the SIP room reports nothing after the end of a leg
-        phone.heard = heard or phone.heard
-        self.tell(event)
-        if heard == "ended":
-            self.count_legs()
-
-    def count_legs(self) -> None:
-        legs = (self.caller, *self.called.values())
-        if not self.are_legs_gone and all(leg.heard == "ended" for leg in legs):
-            self.are_legs_gone = True
-            self.tell(ev.LegsGone())
-
     def tell(self, event: ev.Event) -> None:
         self.story.append((self.now, ">>", event))
+        was, is_over = self.call.state, self.cdr is not None
         try:
             commands = self.call.handle(event, self.now)
         except ImpossibleEvent as error:
@@ -135,17 +100,24 @@ class Storm:
             raise
         except Exception as error:
             raise Fault(f"crash: {type(error).__name__}: {error}") from error
-        is_over = self.cdr is not None
         for command in commands:
-            if is_over and not isinstance(command, (do.GiveBackAgent, do.HangUpCalled)):
+            if is_over and not isinstance(command, (do.GiveBackAgent, do.HangUpCalled, do.HangUpCaller)):
                 raise Fault(f"order: {command} after the CDR")
             self.story.append((self.now, "<<", command))
             self.n_done[type(command)] += 1
             _DO[type(command)](self, command)
-        self.check_step()
+        self.check_step(was, event, commands)
+        self.count_legs()
+
+    def count_legs(self) -> None:
+        """The conductor says that the last leg is gone when the call is ending, and only then."""
+        is_closing = self.call.state in (State.CLOSING, State.ENDED)
+        if is_closing and not self.are_legs_gone and all(leg.heard == "ended" for leg in self.phones.all()):
+            self.are_legs_gone = True
+            self.tell(ev.LegsGone())
 
     def run(self) -> "Storm":
-        self.arrive()
+        self.begin()
         while self.coming or self.call.deadline is not None:
             deadline = self.call.deadline
             if deadline is not None and (not self.coming or deadline <= self.coming[0][0]):
@@ -158,150 +130,41 @@ class Storm:
         return self
 
     def time_up(self) -> None:
-        state = self.call.state
-        if state in (State.NEW, State.OFFERING, State.GREETING, State.ENDED):
-            raise Fault(f"timer: TimeUp in state {state}")
+        call = self.call
+        is_idle = call.state is State.ROUTING and not (call.dialog or call.errand)
+        if call.state in WITHOUT_TIMER or is_idle:
+            raise Fault(f"timer: TimeUp in state {call.state}")
         self.tell(ev.TimeUp())
 
-    # ---- the caller, an operator, a failing room
-
-    def arrive(self) -> None:
+    def begin(self) -> None:
+        """A call or a callback; perhaps an operator who ends it, perhaps a room that fails."""
         chance = self.rng.random
-        patience_s = 60 * chance()
-        if self.caller.is_deaf:
-            self.later(patience_s, self.tell, ev.HangUpOrdered("wang"))  # nobody else would ever end it
+        for trouble in (ev.HangUpOrdered("wang"), ev.CallFailed(MediaError("no slot"))):
+            if chance() < 0.08:
+                self.later(self.rng.choice((10, 60)) * chance(), self.tell, trouble)
+        if self.is_callback:
+            step = self.rng.choice((QUEUE, QUIET_QUEUE))
+            greeting = self.rng.choice(((), GREETING))
+            self.plan.begin(step)
+            self.tell(ev.CallbackBegan(CALLER, step, self.is_customer_first, ring_for_s=8, greeting=greeting))
         else:
-            self.later(patience_s, self.caller_leaves)
-        if chance() < 0.04:
-            self.later(60 * chance(), self.tell, ev.HangUpOrdered("wang"))
-        if chance() < 0.04:
-            self.later(30 * chance(), self.tell, ev.CallFailed(MediaError("no slot")))
-        if chance() < 0.1:
-            self.later(30 * chance(), self.caller_dials)
-        if chance() < 0.01:
-            self.tell(ev.CallTurnedAway(CALLER, 1, BusyError("full", retry_after_s=10)))
-        else:
-            self.tell(ev.CallArrived(CALLER, 1))
+            self.phones.arrive()
+            is_full = chance() < 0.01
+            self.tell(ev.CallTurnedAway(CALLER, 1, BusyError("full")) if is_full else ev.CallArrived(CALLER, 1))
 
-    def caller_leaves(self) -> None:
-        if self.caller.phase != "ended":
-            self.caller.phase = "ended"
-            is_up = self.is_answered
-            self.news(self.caller, ev.CallerGone(200 if is_up else 487, "BYE" if is_up else "CANCEL"), "ended")
+    def reserved(self, offer: int, agent: str) -> ev.AgentReserved | ev.CallbackTurn:
+        """Of a callback, customer first, the conductor says that its turn has come."""
+        is_turn = self.is_customer_first and not self.n_done[do.DialCustomer]
+        return ev.CallbackTurn(offer) if is_turn else ev.AgentReserved(offer, agent)
 
-    def caller_dials(self) -> None:
-        if self.caller.phase != "ended":
-            self.news(self.caller, ev.CallerDigit("5"))
-
-    def caller_is_answered(self) -> None:
-        if self.caller.phase != "ended":
-            self.caller.phase = "up"
-            self.news(self.caller, ev.CallerAnswered(), "up")
-
-    def caller_is_ended(self) -> None:
-        if not self.caller.is_deaf:
-            self.caller_leaves()
-
-    # ---- called phones
-
-    def ring(self, offer: int, party: str) -> None:
-        if offer in self.called:
-            raise Fault(f"order: offer {offer} rings twice")
-        phone = self.called[offer] = Phone(party, is_deaf=self.rng.random() < 0.02)
-        self.rung.append((party, self.now))
-        self.later(self.travel_s(), self.invited, offer, phone)
-
-    def invited(self, offer: int, phone: Phone) -> None:
-        if phone.phase != "dialled":
-            return
-        if self.rng.random() < 0.15:
-            return self.refuse(offer, phone)
-        phone.phase = "ringing"
-        self.later(self.travel_s(), self.hear, phone, ev.CalledRinging(offer), "")
-        fate = self.rng.random()
-        if fate < 0.6:
-            self.later(10 * self.rng.random(), self.picked_up, offer, phone)
-        elif fate < 0.8:
-            self.later(10 * self.rng.random(), self.refuse, offer, phone)
-
-    def refuse(self, offer: int, phone: Phone) -> None:
-        if phone.phase in ("dialled", "ringing"):
-            phone.phase = "ended"
-            refusal, status = self.rng.choice(REFUSALS)
-            self.news(phone, ev.CalledRefused(offer, refusal, status), "ended")
-
-    def picked_up(self, offer: int, phone: Phone) -> None:
-        if phone.phase == "ringing":
-            phone.phase = "up"
-            self.news(phone, ev.CalledAnswered(offer), "up")
-            if self.rng.random() < 0.1:  # and puts it down at once
-                self.later(self.travel_s(), self.called_leaves, offer, phone)
-
-    def called_leaves(self, offer: int, phone: Phone) -> None:
-        if phone.phase == "up":
-            phone.phase = "ended"
-            self.news(phone, ev.CalledGone(offer), "ended")
-
-    def told_to_end(self, offer: int, phone: Phone, request: str) -> None:
-        """A CANCEL that meets an answered phone does nothing (RFC 3261 section 9.2): its 200 is on the way to us."""
-        if phone.is_deaf:
-            return
-        if request == "bye":
-            self.called_leaves(offer, phone)
-        elif phone.phase in ("dialled", "ringing"):
-            phone.phase = "ended"
-            self.news(phone, ev.CalledRefused(offer, Refusal.NO_ANSWER, 487), "ended")
-
-    # ---- the plan
-
-    def plan_speaks(self) -> None:
-        self.is_step_out = False
-        self.n_steps += 1
-        chance = self.rng.random()
-        if not self.is_answered:
-            self.step = ANSWER if chance < 0.93 else self.rng.choice(HANG_UPS)
-        elif self.n_steps > 8 or chance < 0.06:
-            self.step = self.rng.choice(HANG_UPS)
-        elif chance < 0.30:
-            self.step = PLAY
-        elif chance < 0.45:
-            self.step = TRANSFER
-        else:
-            self.step = QUEUE if chance < 0.80 else QUIET_QUEUE
-        if isinstance(self.step, steps.Transfer):
-            self.n_offers += 1
-            self.tell(ev.TransferPlanned(self.step, self.n_offers))
-        else:
-            self.tell(_PLANNED[type(self.step)](self.step))
-
-    # ---- what the call asks for
-
-    def answer_caller(self, command: do.AnswerCaller) -> None:
-        if self.is_answered or self.caller.heard == "ended":
-            raise Fault("order: 200 to a caller answered before, or gone")
-        self.is_answered = True
-        self.later(self.travel_s(), self.caller_is_answered)
-
-    def end_caller(self, command: do.RejectCaller | do.HangUpCaller) -> None:
-        if self.caller.heard == "ended" or self.caller.told:
-            raise Fault("order: the caller's leg is gone or was told to end before")
-        if isinstance(command, do.HangUpCaller) is not self.is_answered:
-            raise Fault("order: BYE before the answer, or a refusal after it")
-        self.caller.told = "bye"
-        self.later(self.travel_s(), self.caller_is_ended)
-
-    def take_step(self, command: do.TakeStep) -> None:
-        if self.is_step_out:
-            raise Fault("order: the plan is asked twice for one step")
-        results = self.step.results if self.step else ("start",)
-        if command.result not in results:
-            raise Fault(f"order: {self.step} has no result {command.result}")
-        self.is_step_out = True
-        self.later(self.travel_s(), self.plan_speaks)
+    # ---- what is heard
 
     def play_prompts(self, command: do.PlayPrompts) -> None:
-        if not self.is_answered or self.caller.heard == "ended" or self.bridged is not None:
-            raise Fault("order: prompts for a caller who is not there, or talks")
+        phones = self.phones
+        if not (phones.is_answered or phones.is_heard) or not phones.has_caller or self.bridged is not None:
+            raise Fault("sound: prompts for a caller who is not there, or talks")
+        if self.play or self.greeting or self.is_message_open:
+            raise Fault("sound: prompts over prompts, a greeting or a message")
         self.play = command.play
         self.later(self.rng.random() * 6, self.play_ends, command.play)
 
@@ -311,57 +174,89 @@ class Storm:
             self.later(3 * self.travel_s(), self.tell, ev.PlayFinished(play))  # media is polled
 
     def stop_prompts(self, command: do.StopPrompts) -> None:
-        self.play = 0
+        self.play, self.greeting = 0, None
 
     def start_music(self, command: do.StartMusic) -> None:
+        if not self.phones.has_caller:
+            raise Fault("sound: music for a caller who is not there")
         self.has_music = True
 
     def stop_music(self, command: do.StopMusic) -> None:
         self.has_music = False
 
-    def record(self, command: do.StartRecording) -> None:
-        if self.n_done[do.StartRecording] > 1 or not self.is_answered or self.caller.heard == "ended":
-            raise Fault("record: recording started twice, or of a leg that is not up")
-
-    def ring_agent(self, command: do.RingAgent) -> None:
-        self.ring(command.offer, command.agent)
-
-    def dial_out(self, command: do.DialOut) -> None:
-        self.ring(command.offer, command.uri)
-
-    def hang_up_called(self, command: do.HangUpCalled) -> None:
-        phone = self.called[command.offer]
-        if phone.heard == "ended":
-            raise Fault(f"order: leg of offer {command.offer} has ended before")
-        phone.told = "bye" if phone.heard == "up" else "cancel"
-        self.later(self.travel_s(), self.told_to_end, command.offer, phone, phone.told)
-
     def greet(self, command: do.Greet) -> None:
-        if self.caller.heard != "up" or self.called[command.offer].heard != "up":
-            raise Fault("order: a greeting on a leg that is not up")
+        """Whisper and greeting end together, at once if there is neither."""
         if self.play or self.has_music:
-            raise Fault("order: a greeting over prompts or music")
-        self.later(2 * self.travel_s() * self.rng.choice((0, 1)), self.tell, ev.Greeted(command.offer))
-        self.later(self.rng.random() * 90, self.called_leaves, command.offer, self.called[command.offer])
+            raise Fault("sound: a greeting over prompts or music")
+        if self.phones.called[command.offer].heard != "up":
+            raise Fault("bridge: a greeting on a leg that is not up")
+        self.greeting = command.offer
+        self.n_talks += self.phones.has_caller
+        if command.whisper:
+            self.later(3 * self.rng.random(), self.greeting_ends, command.offer)
+        else:
+            self.greeting_ends(command.offer)
+
+    def greeting_ends(self, offer: int) -> None:
+        if self.greeting == offer:
+            self.greeting = None
+            self.later(self.travel_s() * self.rng.choice((0, 3)), self.tell_greeted, offer)
+
+    def tell_greeted(self, offer: int) -> None:
+        is_fetching = self.is_callback and not self.n_done[do.DialCustomer]
+        self.tell(ev.GreetedAgent(offer) if is_fetching else ev.Greeted(offer))
 
     def bridge(self, command: do.Bridge) -> None:
-        phone = self.called[command.offer]
-        if self.bridged is not None or self.caller.heard != "up" or phone.heard != "up" or phone.told:
+        caller, phone = self.phones.caller, self.phones.called[command.offer]
+        if self.bridged is not None or caller.heard != "up" or phone.heard != "up" or phone.told:
             raise Fault("bridge: a second talk, or a leg that is not up")
-        if self.play or self.has_music:
-            raise Fault("bridge: the caller still hears prompts or music")
+        if self.play or self.has_music or self.greeting is not None or self.is_message_open:
+            raise Fault("bridge: the caller still hears something else")
         self.bridged = command.offer
-        self.n_targets += phone.party == TRANSFER.uri
-        self.later(self.rng.random() * 90, self.called_leaves, command.offer, phone)
+        self.n_talks += not self.n_done[do.Greet] or phone.party.startswith("sip:") or self.was_fetched()
+
+    def was_fetched(self) -> bool:
+        return self.is_callback and not self.is_customer_first
+
+    def talk_ends(self) -> None:
+        self.bridged = None
+
+    # ---- recordings and messages
+
+    def start_recording(self, command: do.StartRecording) -> None:
+        if self.is_recorded or self.is_refused or not self.phones.is_answered or not self.phones.has_caller:
+            raise Fault("record: recorded twice, against the caller's will, or a leg that is not up")
+        self.is_recorded = True
+
+    def stop_recording(self, command: do.StopRecording) -> None:
+        if not self.is_recorded and not (command.discard and self.n_done[do.StartRecording]):
+            raise Fault("record: a recording ends that had not begun")
+        self.is_recorded = False
+
+    def start_message(self, command: do.StartMessage) -> None:
+        if self.is_message_open or self.play or self.bridged is not None or not self.phones.has_caller:
+            raise Fault("record: a message over something else, or of nobody")
+        self.is_message_open = True
+
+    def stop_message(self, command: do.StopMessage) -> None:
+        if not self.is_message_open:
+            raise Fault("record: a message ends that had not begun")
+        self.is_message_open = False
+
+    # ---- records
 
     def drop_legs(self, command: do.DropLegs) -> None:
-        legs = (self.caller, *self.called.values())
-        standing = [leg for leg in legs if leg.heard != "ended"]
+        standing = [leg for leg in self.phones.all() if leg.heard != "ended"]
         if self.rules.ending_s == HOURS_S and not all(leg.is_deaf for leg in standing):
             raise Fault("leg: dropped although it would have ended, had it been told to")
         for leg in standing:
             leg.phase = "ended"
             self.later(max(0, leg.heard_at - self.now), self.forgotten, leg)  # what was on its way still arrives
+
+    def forgotten(self, leg: Any) -> None:
+        if leg.heard != "ended":
+            leg.heard = "ended"
+            self.count_legs()
 
     def open_cdr(self, command: do.OpenCdr) -> None:
         if self.n_done[do.OpenCdr] > 1:
@@ -377,34 +272,29 @@ class Storm:
             raise Fault("record: the CDR is written twice")
         self.cdr = command.cdr
 
-    def forgotten(self, leg: Phone) -> None:
-        if leg.heard != "ended":
-            leg.heard = "ended"
-            self.count_legs()
-
     # ---- what must hold
 
-    def check_step(self) -> None:
-        """After every event: each leg that the call does not want has been told so, in the words that reach it."""
+    def check_step(self, was: State, event: ev.Event, commands: list[do.Command]) -> None:
         call = self.call
-        for offer, phone in self.called.items():
-            if phone.heard != "ended" and offer not in call.offers:
-                if not phone.told:
-                    raise Fault(f"leg: offer {offer} is over and its phone rings on")
-                if phone.heard == "up" and phone.told != "bye":
-                    raise Fault(f"leg: offer {offer} is over, was answered, and never got a BYE")
-        if call.offers and call.state in (State.ROUTING, State.QUEUED, State.CLOSING, State.ENDED):
+        if was is State.OFFERING and call.state is State.GREETING and self.greeting is None and not commands:
+            raise Fault("bridge: an answer without a greeting")
+        if was in (State.GREETING, State.FETCHING) and call.state is State.TALKING and self.bridged is None:
+            raise Fault("bridge: agent and caller wait for each other")
+        if isinstance(event, ev.TalkEnded) and not call.late:
+            self.talk_ends()
+        if call.offers and call.state in (State.ROUTING, State.MESSAGE, State.QUEUED, State.REACHING, State.CLOSING):
             raise Fault(f"leg: offers are open in {call.state}")
-        if call.state is State.CLOSING and self.caller.heard != "ended" and not self.caller.told:
-            raise Fault("leg: the call ends and the caller was not told")
+        if self.is_message_open and call.state is not State.MESSAGE:
+            raise Fault(f"record: a message is left open in {call.state}")
+        self.phones.check()
 
     def check_end(self) -> None:
         call = self.call
         if call.state is not State.ENDED:
             raise Fault(f"leg: nothing is left to happen and the call is {call.state}")
-        if any(phone.heard != "ended" for phone in (self.caller, *self.called.values())):
+        if any(phone.heard != "ended" for phone in self.phones.all()):
             raise Fault("leg: alive after the end")
-        if self.acd.held:
+        if self.acd.held or self.acd.talks:
             raise Fault(f"agent: still held after the end: {self.acd.held}")
         self.check_records()
 
@@ -412,14 +302,19 @@ class Storm:
         cdr, n_done = self.cdr, self.n_done
         if n_done[do.WriteCdr] != 1 or None in (cdr.disposition, cdr.ended_at, cdr.ended_by, cdr.status):
             raise Fault(f"record: not one whole CDR: {cdr}")
-        by_kind = {kind: [s for s in self.segments if s.kind == kind] for kind in ("offer", "queue", "talk")}
-        if sorted((s.agent, s.began_at) for s in by_kind["offer"]) != sorted(self.rung):
+        kinds = Counter(segment.kind for segment in self.segments)
+        offers = sorted((s.agent, s.began_at) for s in self.segments if s.kind == "offer")
+        if offers != sorted(self.phones.rung):
             raise Fault("record: not one segment for each offer")
-        n_talks = n_done[do.TakeOffer] + self.n_targets
-        if len(by_kind["queue"]) != n_done[do.Enqueue] or len(by_kind["talk"]) != n_talks:
-            raise Fault("record: not one segment for each wait and talk")
-        if (cdr.connected_at is None) is bool(by_kind["talk"]):
+        expected = {"queue": n_done[do.Enqueue], "talk": self.n_talks, "customer": n_done[do.DialCustomer]}
+        if any(kinds[kind] != n for kind, n in expected.items()):
+            raise Fault(f"record: segments {dict(kinds)}, but {expected}")
+        if (cdr.connected_at is None) is bool(self.n_talks) or (cdr.agent is not None and not self.n_talks):
             raise Fault("record: the CDR and the talk disagree")
+        if (cdr.kind == "callback") is not self.is_callback:
+            raise Fault("record: a call is no callback")
+        if (cdr.recording is not None) is not (n_done[do.StartRecording] > 0 and not self.is_refused):
+            raise Fault("record: the CDR and the recording disagree")
 
 
 def _ask(name: str, *, with_agent: bool = False, with_heard: bool = False) -> Callable[[Storm, Any], None]:
@@ -429,42 +324,48 @@ def _ask(name: str, *, with_agent: bool = False, with_heard: bool = False) -> Ca
         acd = storm.acd
         args: list[Any] = [command.offer] if hasattr(command, "offer") else []
         if with_agent:
-            args.append(storm.called[command.offer].party)
+            args.append(storm.phones.called[command.offer].party)
         if with_heard:
             args.append(frozenset(acd.heard))
+        acd.settle(name, command)
         acd.ask(getattr(acd, name), *args)
 
     return send
 
 
-_PLANNED: dict[type[plan.Step], Callable[[Any], ev.Event]] = {
-    steps.Answer: ev.AnswerPlanned,
-    steps.Play: ev.PlayPlanned,
-    steps.Queue: ev.QueuePlanned,
-    steps.HangUp: ev.HangUpPlanned,
-}
-
 _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {
-    do.AnswerCaller: Storm.answer_caller,
-    do.RejectCaller: Storm.end_caller,
-    do.HangUpCaller: Storm.end_caller,
-    do.TakeStep: Storm.take_step,
-    do.PlayPrompts: Storm.play_prompts,
-    do.StopPrompts: Storm.stop_prompts,
-    do.StartMusic: Storm.start_music,
-    do.StopMusic: Storm.stop_music,
-    do.StartRecording: Storm.record,
+    do.SendProgress: lambda storm, command: storm.phones.progress(command),
+    do.AnswerCaller: lambda storm, command: storm.phones.answer_caller(command),
+    do.RejectCaller: lambda storm, command: storm.phones.end_caller(command),
+    do.HangUpCaller: lambda storm, command: storm.phones.end_caller(command),
+    do.DialCustomer: lambda storm, command: storm.phones.dial_customer(command),
+    do.RingAgent: lambda storm, command: storm.phones.ring_agent(command),
+    do.DialOut: lambda storm, command: storm.phones.dial_out(command),
+    do.HangUpCalled: lambda storm, command: storm.phones.hang_up_called(command),
+    do.TakeStep: lambda storm, command: storm.plan.take_step(command),
+    do.Remember: lambda storm, command: storm.plan.remember(command),
+    do.WriteSurvey: lambda storm, command: storm.plan.write_survey(command),
+    do.RunErrand: lambda storm, command: storm.plan.run_errand(command),
+    do.OpenMailbox: lambda storm, command: storm.plan.open_mailbox(command),
+    do.MarkHeard: lambda storm, command: storm.plan.tend(command),
+    do.DeleteMessage: lambda storm, command: storm.plan.tend(command),
+    do.AnswerMessage: lambda storm, command: storm.plan.tend(command),
     do.Enqueue: lambda storm, command: storm.acd.ask(storm.acd.enqueue, command.step),
     do.LeaveQueue: _ask("leave", with_heard=True),
     do.TakeOffer: _ask("take", with_agent=True, with_heard=True),
     do.DeclineOffer: _ask("decline"),
     do.GiveBackAgent: _ask("give_back"),
     do.ReleaseAgent: _ask("release"),
-    do.RingAgent: Storm.ring_agent,
-    do.DialOut: Storm.dial_out,
-    do.HangUpCalled: Storm.hang_up_called,
+    do.PlayPrompts: Storm.play_prompts,
+    do.StopPrompts: Storm.stop_prompts,
+    do.StartMusic: Storm.start_music,
+    do.StopMusic: Storm.stop_music,
     do.Greet: Storm.greet,
     do.Bridge: Storm.bridge,
+    do.StartRecording: Storm.start_recording,
+    do.StopRecording: Storm.stop_recording,
+    do.StartMessage: Storm.start_message,
+    do.StopMessage: Storm.stop_message,
     do.DropLegs: Storm.drop_legs,
     do.OpenCdr: Storm.open_cdr,
     do.WriteSegment: Storm.write_segment,

@@ -1,9 +1,11 @@
-"""The ACD of the storm: it reserves agents by chance and is learns by messages that take their time. See storm.py."""
+"""The ACD of the storm: it reserves agents by chance, and learns by messages that take their time. See storm.py."""
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
+from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow import steps
 
@@ -22,10 +24,12 @@ class World(Protocol):
     rng: Random
     now: float
     n_offers: int
+    n_done: Counter[type[do.Command]]
 
     def travel_s(self) -> float: ...
     def later(self, delay_s: float, act: Callable[..., None], *args: object) -> None: ...
     def tell(self, event: ev.Event) -> None: ...
+    def reserved(self, offer: int, agent: str) -> ev.AgentReserved | ev.CallbackTurn: ...
 
 
 class Acd:
@@ -43,6 +47,7 @@ class Acd:
         self.is_wait_over = False  # max_wait_s passed while a phone rang
         self.n_waits = 0
         self.heard: set[int] = set()  # offers that reached the call
+        self.settled: set[int] = set()  # offers of which the call has said what becomes of them
         self.said_at = 0.0
         self.asked_at = 0.0
         self.n_reserved = 0
@@ -51,11 +56,18 @@ class Acd:
     def say(self, event: ev.Event) -> None:
         storm = self.storm
         self.said_at = max(self.said_at, storm.now + storm.travel_s())
-        storm.later(self.said_at - storm.now, self.reach, event)
+        storm.later(self.said_at - storm.now, self.reach, event, self.n_waits)
 
-    def reach(self, event: ev.Event) -> None:
-        if isinstance(event, ev.AgentReserved):
+    def reach(self, event: ev.Event, wait: int) -> None:
+        """The real ACD answers at once, so that news of a wait never reaches the call in its next wait."""
+        is_old = wait != self.storm.n_done[do.Enqueue]
+        if isinstance(event, ev.AgentReserved | ev.CallbackTurn):
+            if is_old:
+                self.held.pop(event.offer, None)
+                return
             self.heard.add(event.offer)
+        elif is_old and not isinstance(event, ev.CalledEvent):
+            return
         self.storm.tell(event)
 
     def ask(self, act: Callable[..., None], *args: object) -> None:
@@ -63,6 +75,13 @@ class Acd:
         storm = self.storm
         self.asked_at = max(self.asked_at, storm.now + storm.travel_s())
         storm.later(self.asked_at - storm.now, act, *args)
+
+    def settle(self, name: str, command: object) -> None:
+        """The call says what becomes of an offer, once."""
+        if isinstance(command, do.TakeOffer | do.DeclineOffer | do.GiveBackAgent):
+            if command.offer in self.settled:
+                raise Fault(f"agent: offer {command.offer} is settled twice, by {name}")
+            self.settled.add(command.offer)
 
     # ---- what it does by itself
 
@@ -78,7 +97,7 @@ class Acd:
         self.n_reserved += 1
         offer = storm.n_offers
         self.held[offer] = storm.rng.choice(free)
-        self.say(ev.AgentReserved(offer, self.held[offer]))
+        self.say(storm.reserved(offer, self.held[offer]))
         storm.later(RING_S, self.take_back, offer, ev.OfferExpired(offer))
         chance = storm.rng.random()
         if chance < 0.1:
@@ -122,7 +141,7 @@ class Acd:
         self.is_waiting, self.is_wait_over = True, False
         self.n_waits += 1
         if chance < 0.08:
-            return self.end_wait("full" if chance < 0.04 else "no_agents")
+            return self.end_wait(self.storm.rng.choice(("full", "no_agents", "no_skill", "too_long")))
         self.storm.later(3 * self.storm.rng.random(), self.match, self.n_waits)
         if step.max_wait_s:
             self.storm.later(step.max_wait_s, self.wait_is_over, self.n_waits)

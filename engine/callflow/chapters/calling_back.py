@@ -52,7 +52,7 @@ def connect_customer(call: Call, event: ev.CustomerAnswered, now: float) -> Iter
     call.is_answer_out = True
     yield ending.close_customer(call, "answered", now)
     yield do.Bridge(call.talk)
-    if call.rules.record_from in ("answered", "talked"):
+    if call.record_from in ("answered", "talked"):
         yield from call.start_recording()
 
 
@@ -63,7 +63,7 @@ def queue_customer(call: Call, event: ev.CustomerAnswered, now: float) -> Iterat
     call.set(answered_at=now)
     call.is_answer_out = True
     yield ending.close_customer(call, "answered", now)
-    if call.rules.record_from == "answered":
+    if call.record_from == "answered":
         yield from call.start_recording()
     yield from waiting.enter_queue(call, ev.QueuePlanned(callback.step), now)
     if callback.greeting:

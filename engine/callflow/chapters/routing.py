@@ -45,14 +45,14 @@ def answer(call: Call, event: ev.AnswerPlanned | ev.EarlyMediaPlanned, now: floa
 
 def go_on_answered(call: Call, event: ev.CallerAnswered, now: float) -> Iterator[Command]:
     call.is_answer_out = True
-    if call.rules.record_from == "answered":
+    if call.record_from == "answered":
         yield from call.start_recording()
     yield do.TakeStep("done")
 
 
 def progress(call: Call, event: ev.EarlyMediaPlanned, now: float) -> Iterator[Command]:
     """On a trunk without early media the step answers."""
-    if not call.rules.early_media:
+    if not call.rules.early_media or call.cdr.answered_at is not None:
         yield from answer(call, event, now)
     elif call.is_heard:
         yield do.TakeStep("done")
@@ -78,7 +78,14 @@ def go_on_played(call: Call, event: ev.PlayFinished, now: float) -> Iterator[Com
 
 
 def record(call: Call, event: ev.RecordPlanned, now: float) -> Iterator[Command]:
-    yield from call.start_recording() if event.step.is_on else call.stop_recording()
+    """What the plan says here stands against the switch's settings. Nothing is recorded before the answer."""
+    if not event.step.is_on:
+        call.record_from = "none"
+        yield from call.stop_recording()
+    elif call.is_answer_out:
+        yield from call.start_recording()
+    else:
+        call.record_from = "answered"
     yield do.TakeStep("done")
 
 

@@ -46,7 +46,7 @@ def greet(call: Call, event: ev.CalledAnswered, now: float) -> Iterator[Command]
 
 def bridge(call: Call, event: ev.Greeted, now: float) -> Iterator[Command]:
     yield do.Bridge(event.offer)
-    if call.rules.record_from == "talked":
+    if call.record_from == "talked":
         yield from call.start_recording()
 
 
@@ -77,7 +77,7 @@ def connect_target(call: Call, event: ev.CalledAnswered, now: float) -> Iterator
     call.set(connected_at=now)
     yield from call.silence()
     yield do.Bridge(event.offer)
-    if call.rules.record_from == "talked":
+    if call.record_from == "talked":
         yield from call.start_recording()
 
 
