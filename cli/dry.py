@@ -4,7 +4,7 @@ Counterpart: walk.py, which goes through the plan as a call would.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,7 +104,7 @@ def explain(
         click.echo(json.dumps({**head, "steps": [asdict(line) for line in lines]}, indent=2, ensure_ascii=False))
         return
     click.echo(f"{ani or 'withheld number'} dials {dnis} on {when:%a %Y-%m-%d %H:%M} {book.timezone}: plan {plan}")
-    for text in _on_air(book, when):
+    for text in _on_air(book, {plan, *walk.airs}, when):
         click.echo(text)
     for text in _drawn(lines, width=max(len(line.place) for line in _all(lines))):
         click.echo(text)
@@ -146,8 +146,11 @@ def _call(configuration: Configuration, caller: Caller, when: datetime, given: t
     )
 
 
-def _on_air(book: PlanBook, when: datetime) -> Iterator[str]:
+def _on_air(book: PlanBook, names: Collection[str], when: datetime) -> Iterator[str]:
+    """The air times that decide about the call, and those named as the number's plan: when its callers come."""
     for name, air in book.airs.items():
+        if name not in names:
+            continue
         surge = air.next_surge(when)
         told = f"; next surge {surge:%a %H:%M:%S}" if surge else ""
         yield f"{name} is {'on' if air.is_on(when) else 'not on'} air{told}"

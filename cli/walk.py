@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cli.main import fail
-from engine.callflow.conditions import Share
+from engine.callflow.conditions import OnAir, Share
 from engine.callflow.plan import Caller, PlanBook, Situation, Step, Stop
 from engine.callflow.record import Customer
 from engine.callflow.settings import Settings
@@ -26,6 +26,7 @@ from engine.callflow.steps import (
     Queue,
     Transfer,
     Turn,
+    Voicemail,
     items_text,
     needs_text,
 )
@@ -64,6 +65,7 @@ class Walk:
 
     def __init__(self, book: PlanBook, staff: Staff, settings: Settings, call: Call) -> None:
         self.book, self.staff, self.settings, self.call = book, staff, settings, call
+        self.airs: set[str] = set()  # names of the air times that were asked for
         self._told: set[tuple[int, frozenset[tuple[str, str]], Dice]] = set()
 
     def explain(self, plan: str, results: list[str]) -> list[Line]:
@@ -78,6 +80,8 @@ class Walk:
             stop = self.book.walk(index, self.call.situation(values, dice[0]))
             for n, visit in enumerate(stop.trail[:-1]):
                 step = self.book.steps[visit.index]
+                if isinstance(step, OnAir):
+                    self.airs.add(step.air.name)
                 if n >= n_skipped:
                     lines.append(Line(str(step.place), step.describe(), visit.result))
                     if isinstance(step, Share) and len(parts := _parts(step, dice)) > 1:
@@ -143,6 +147,8 @@ class Walk:
             given = {name: text for name, text in self.call.given.items() if name.startswith(prefix)}
             if given:
                 return "found", given
+            if not _is_open(step.number, stop) and not situation.value(step.number):
+                return "unknown", {}
             if step.source == "customers" and self.call.find is not None and not _is_open(step.number, stop):
                 found = self.call.find(situation.value(step.number))
                 return ("found" if found else "unknown"), {
@@ -175,6 +181,10 @@ class Walk:
             yield f"what is keyed in is open: --with {step.into}=..."
         elif isinstance(step, Queue):
             yield from self._queue_notes(step, stop)
+        elif isinstance(step, Callback) and step.queue == "$queue":
+            yield f"queue {stop.values['queue']}"
+        elif isinstance(step, Voicemail) and step.box == "queue:$queue":
+            yield f"queue {stop.values['queue']}"
 
     def _look_up_notes(self, step: LookUp, stop: Stop) -> Iterator[str]:
         result, learnt = self._certain(stop, possible(step, self.staff))
@@ -190,7 +200,7 @@ class Walk:
         own = f" ({needs_text(queue.needs)} for the queue)" if (queue := self.staff.queues[step.queue]).needs else ""
         for after_s, turn, needs in _stages(step):
             names = ", ".join(_named(agent, step.queue) for agent in self._able(step, turn, needs)) or "nobody"
-            when = f"after {after_s:g} s" if after_s else "at once" if not turn or turn is step.turns[0] else "if not"
+            when = f"after {after_s:g} s" if after_s else "at once" if not turn or turn is step.turns[0] else "if none is free"
             yield f"{when}, by skill{own}: {names}"
         yield from (_announced(announce) for announce in step.announces)
         if step.whisper:

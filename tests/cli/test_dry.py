@@ -26,6 +26,21 @@ CALLS = {
     "open": ["--dnis", "4008001004", "--at", "2026-10-10 09:00"],
     "holiday": ["--dnis", "4008001004", "--at", "2026-10-01 10:00"],
     "lunch": ["--dnis", "4008001004", "--at", "2026-11-18T12:00"],
+    "tv-anybody": ["--ani", "13700000000", "--dnis", "4008002001", "--on", "unknown"],
+    "tv-withheld-timeout": ["--dnis", "4008002003", "--on", "timeout"],
+    "tv-blacklisted": ["--ani", "13700000000", "--dnis", "4008002001", "--listed"],
+    "tv-vip": ["--ani", "1370", "--dnis", "4008002002", "--with", "customer.level=vip", "--on", "timeout"],
+    "tv-returning-key-1": ["--ani", "1370", "--dnis", "4008002001", "--with", "customer.agent=1002", "--on", "1"]
+    + ["--on", "2", "--on", "done", "--on", "1", "--on", "done", "--with", "wanted=13712345678"],
+    "tv-message": ["--ani", "1370", "--dnis", "4008002003", "--on", "failed", "--on", "2", "--on", "too short"],
+    "tv-survey": ["--dnis", "4008002001", "--with", "customer.level=vip", "--on", "served", "--on", "3"],
+    "tv-recording-refused": ["--dnis", "4008002000", "--on", "refused", "--on", "no agents"],
+    "tv-late-film": ["--dnis", "4008002001", "--at", "2026-11-21 22:40", "--on", "full"],
+    "tv-night": ["--dnis", "4008002002", "--at", "2026-11-22 23:40"],
+    "tv-holiday": ["--dnis", "4008002002", "--at", "2026-10-04 12:00", "--on", "1", "--on", "done"],
+    "tv-desk-in-the-holidays": ["--dnis", "4008002000", "--at", "2026-10-05 15:59", "--on", "given", "--on", "timeout"],
+    "tv-sunday-worked": ["--dnis", "4008002000", "--at", "2026-09-20 08:00", "--on", "given", "--on", "timeout"],
+    "tv-mailbox": ["--dnis", "4008002009", "--on", "refused"],
 }
 
 
@@ -54,6 +69,19 @@ def test_explain(call: str, agner: Callable[..., Result], golden: Callable[[Path
     golden(HERE / "golden" / f"{call}.txt", result.output)
 
 
+def test_customers_and_the_blacklist_are_looked_up_in_the_database(agner: Callable[..., Result]) -> None:
+    Path("var").mkdir()
+    added = agner("customers", "add", "13700000000", "--level", "vip", "--name", "王小姐", "--agent", "1002")
+    assert added.exit_code == 0, added.output
+    call = ["--ani", "013700000000", "--dnis", "4008002001", "--at", "2026-11-21 20:15"]
+    told = agner("explain", *call, "--on", "timeout").output
+    assert "found\n" in told and "customer.name 王小姐, customer.level vip, customer.agent 1002" in told
+    assert "customer.level is vip: yes" in told
+    assert "at most 0.3 s: unknown" in agner("explain", *call[2:], "--ani", "1", "--on", "timeout").output
+    assert agner("blacklist", "add", "0137*", "--reason", "rude").exit_code == 0
+    assert "blacklist of the database: yes" in agner("explain", *call).output
+
+
 def test_explain_as_json_has_the_same_steps(agner: Callable[..., Result]) -> None:
     told = json.loads(agner("explain", *CALLS["transfer-busy-timeout"], "--json").output)
     assert (told["plan"], told["timezone"]) == ("headquarters", "Asia/Shanghai")
@@ -71,8 +99,8 @@ def test_explain_of_an_unknown_number_and_of_an_impossible_result(agner: Callabl
 
 def test_check_of_the_shipped_configuration(agner: Callable[..., Result]) -> None:
     result = agner("check")
-    assert result.exit_code == 0 and result.output.startswith("config: no mistake in 7 plans")
-    assert json.loads(agner("check", "--json").output)["agents"] == 4
+    assert result.exit_code == 0 and result.output.startswith("config: no mistake in 26 plans")
+    assert json.loads(agner("check", "--json").output)["agents"] == 6
 
 
 def test_check_tells_mistakes_on_stderr_with_exit_code_2(agner: Callable[..., Result], broken: Path) -> None:
