@@ -26,7 +26,6 @@ from engine.callflow.steps import (
     Queue,
     Transfer,
     Turn,
-    Voicemail,
     items_text,
     needs_text,
 )
@@ -181,9 +180,7 @@ class Walk:
             yield f"what is keyed in is open: --with {step.into}=..."
         elif isinstance(step, Queue):
             yield from self._queue_notes(step, stop)
-        elif isinstance(step, Callback) and step.queue == "$queue":
-            yield f"queue {stop.values['queue']}"
-        elif isinstance(step, Voicemail) and step.box == "queue:$queue":
+        elif "$queue" in (getattr(step, "queue", ""), getattr(step, "box", "").removeprefix("queue:")):
             yield f"queue {stop.values['queue']}"
 
     def _look_up_notes(self, step: LookUp, stop: Stop) -> Iterator[str]:
@@ -200,7 +197,8 @@ class Walk:
         own = f" ({needs_text(queue.needs)} for the queue)" if (queue := self.staff.queues[step.queue]).needs else ""
         for after_s, turn, needs in _stages(step):
             names = ", ".join(_named(agent, step.queue) for agent in self._able(step, turn, needs)) or "nobody"
-            when = f"after {after_s:g} s" if after_s else "at once" if not turn or turn is step.turns[0] else "if none is free"
+            at_once = "at once" if not turn or turn is step.turns[0] else "if none is free"
+            when = f"after {after_s:g} s" if after_s else at_once
             yield f"{when}, by skill{own}: {names}"
         yield from (_announced(announce) for announce in step.announces)
         if step.whisper:
