@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "prompts").symlink_to(ROOT / "prompts")
     monkeypatch.chdir(tmp_path)
     loaded = config.load(Path("config"))
-    with traced(tmp_path / "trace") as (trace, tell):
+    with traced(tmp_path / "trace") as (trace, tell, _):
         acd = Acd(loaded.staff, loaded.book, 100, 0.0, tell)
         acd.begin_day(0.0)
         caller = Caller("+8613700000001", "4008001001", "carrier")

@@ -11,8 +11,9 @@ from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.day import Day, LinesMissing, Person, Ring, days
 from engine.whatif import Rerun, compare
 from tests.replay.days import EPOCH, conductors_day
-from tests.switch.world import BOOK, HERE
+from tests.switch.world import BOOK
 
+HERE = plan.Place("plan.yaml", 1, 1)
 MOMENT_S = 1e-5
 
 
