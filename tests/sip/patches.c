@@ -1,0 +1,203 @@
+/* What each patch in pjsip/patches is for, against the library that we run with. One argument: the patch's name. Prints
+ * what was found; test_patches.py says what that must be.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <pjlib.h>
+#include <pjmedia.h>
+#include <pjmedia/transport_srtp.h>
+#include <pjsip.h>
+
+static pj_caching_pool pools;
+static pj_pool_t *pool;
+
+/* ---- array-header: a list header near the end of a packet buffer writes no byte behind it */
+
+static int array_header(void)
+{
+    pjsip_supported_hdr *header = pjsip_supported_hdr_create(pool);
+    unsigned char buffer[64];
+    int n_behind = 0;
+
+    header->count = 1;
+    header->values[0] = pj_str("timer");
+    for (int size = 1; size < 20; ++size) {
+        memset(buffer, 0xaa, sizeof(buffer));
+        pjsip_hdr_print_on(header, (char *)buffer, (pj_size_t)size);
+        n_behind += buffer[size] != 0xaa || buffer[size + 1] != 0xaa;
+    }
+    printf("%d\n", n_behind);
+    return 0;
+}
+
+/* ---- empty-multipart: a body without parts does not fit; its length is no error code */
+
+static int empty_multipart(void)
+{
+    pjsip_msg_body *body = pjsip_multipart_create(pool, NULL, NULL);
+    char buffer[64];
+
+    printf("%d\n", body->print_body(body, buffer, sizeof(buffer)));
+    return 0;
+}
+
+/* ---- conference-removal: a port that is being removed cannot be connected any more */
+
+static pjmedia_conf *conference;
+static unsigned slot;
+static pj_status_t connected = -1;
+
+static void on_operation(const pjmedia_conf_op_info *info)
+{
+    if (info->op_type == PJMEDIA_CONF_OP_REMOVE_PORT)
+        connected = pjmedia_conf_connect_port(conference, slot, 0, 0);
+}
+
+static int conference_removal(void)
+{
+    pjmedia_port *port;
+
+    pjmedia_conf_create(pool, 8, 8000, 1, 160, 16, PJMEDIA_CONF_NO_DEVICE, &conference);
+    pjmedia_conf_set_op_cb(conference, &on_operation);
+    pjmedia_null_port_create(pool, 8000, 1, 160, 16, &port);
+    pjmedia_conf_add_port(conference, pool, port, NULL, &slot);
+    pjmedia_conf_remove_port(conference, slot); /* before any clock has taken it in */
+    printf("%d\n", connected == PJ_SUCCESS);
+    return 0;
+}
+
+/* ---- deaf-stream: a packet that lies in the socket when the transport starts is heard, and so are those after it */
+
+static volatile int n_heard;
+static unsigned pause_after_read_ms;
+
+/* The transport asks for its first packet. A pause here gives PJMEDIA's thread the time to take it at once. */
+pj_status_t pj_ioqueue_recvfrom(pj_ioqueue_key_t *key, pj_ioqueue_op_key_t *op, void *buffer, pj_ssize_t *length,
+                                pj_uint32_t flags, pj_sockaddr_t *from, int *from_length)
+{
+    pj_status_t (*real)(pj_ioqueue_key_t *, pj_ioqueue_op_key_t *, void *, pj_ssize_t *, pj_uint32_t, pj_sockaddr_t *,
+                        int *);
+    pj_status_t status;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "pj_ioqueue_recvfrom");
+    status = real(key, op, buffer, length, flags, from, from_length);
+    usleep(pause_after_read_ms * 1000);
+    return status;
+}
+
+static void on_rtp(void *user_data, void *packet, pj_ssize_t size)
+{
+    PJ_UNUSED_ARG(user_data);
+    PJ_UNUSED_ARG(packet);
+    n_heard += size > 0;
+}
+
+static void on_rtcp(void *user_data, void *packet, pj_ssize_t size)
+{
+    PJ_UNUSED_ARG(user_data);
+    PJ_UNUSED_ARG(packet);
+    PJ_UNUSED_ARG(size);
+}
+
+static int deaf_stream(void)
+{
+    const pj_str_t host = pj_str("127.0.0.1");
+    const char packet[172] = {(char)0x80, 8};
+    pjmedia_transport_info info;
+    pjmedia_endpt *endpoint;
+    pjmedia_transport *transport;
+    pj_sock_t sender;
+    int length = sizeof(pj_sockaddr_in);
+    pj_ssize_t size;
+
+    pjmedia_endpt_create2(&pools.factory, NULL, 1, &endpoint);
+    for (int port = 18992; pjmedia_transport_udp_create2(endpoint, "rtp", &host, port, 0, &transport) != PJ_SUCCESS;)
+        port += 2;
+    pjmedia_transport_info_init(&info);
+    pjmedia_transport_get_info(transport, &info);
+    pj_sock_socket(pj_AF_INET(), pj_SOCK_DGRAM(), 0, &sender);
+    size = sizeof(packet);
+    pj_sock_sendto(sender, packet, &size, 0, &info.sock_info.rtp_addr_name, length); /* before its 200, so to say */
+    pjmedia_transport_attach(transport, NULL, &info.sock_info.rtp_addr_name, NULL, length, &on_rtp, &on_rtcp);
+    pause_after_read_ms = 100;
+    pjmedia_transport_media_start(transport, pool, NULL, NULL, 0);
+    pause_after_read_ms = 0;
+    for (int i = 0; i < 4; ++i) {
+        usleep(20000);
+        size = sizeof(packet);
+        pj_sock_sendto(sender, packet, &size, 0, &info.sock_info.rtp_addr_name, length);
+    }
+    usleep(200000);
+    printf("%d\n", n_heard);
+    return 0;
+}
+
+/* ---- crypto-lines: an offer with more of them than the stack array had room for is answered by the one we can do */
+
+static pjmedia_sdp_session *session(const char *attributes)
+{
+    static char text[16384];
+    pjmedia_sdp_session *sdp = NULL;
+
+    snprintf(text, sizeof(text),
+             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/SAVP 8\r\n%s",
+             attributes);
+    pjmedia_sdp_parse(pool, text, strlen(text), &sdp);
+    return sdp;
+}
+
+static int crypto_lines(void)
+{
+    static char lines[8192];
+    const char *key = "inline:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw";
+    pjmedia_srtp_setting setting;
+    pjmedia_endpt *endpoint;
+    pjmedia_transport *rtp, *srtp;
+    pjmedia_sdp_session *offer, *answer;
+    int at = 0;
+
+    for (int tag = 1; tag <= PJMEDIA_MAX_SDP_ATTR; ++tag) /* only the last is a suite that we know */
+        at += snprintf(lines + at, sizeof(lines) - (size_t)at, "a=crypto:%d %s %s\r\n", 1000 + tag,
+                       tag < PJMEDIA_MAX_SDP_ATTR ? "NO_SUCH_SUITE" : "AES_CM_128_HMAC_SHA1_80", key);
+    offer = session(lines);
+    answer = session("");
+    pjmedia_endpt_create2(&pools.factory, NULL, 0, &endpoint);
+    pjmedia_transport_loop_create(endpoint, &rtp);
+    pjmedia_srtp_setting_default(&setting);
+    setting.use = PJMEDIA_SRTP_MANDATORY;
+    pjmedia_transport_srtp_create(endpoint, rtp, &setting, &srtp);
+    pjmedia_transport_media_create(srtp, pool, 0, offer, 0);
+    printf("%u ", offer->media[0]->attr_count);
+    printf("%d ", pjmedia_transport_encode_sdp(srtp, pool, answer, offer, 0));
+    printf("%.*s\n", 4, pjmedia_sdp_media_find_attr2(answer->media[0], "crypto", NULL)->value.ptr);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct {
+        const char *name;
+        int (*run)(void);
+    } all[] = {{"array-header", &array_header},
+               {"empty-multipart", &empty_multipart},
+               {"conference-removal", &conference_removal},
+               {"deaf-stream", &deaf_stream},
+               {"crypto-lines", &crypto_lines}};
+
+    pj_log_set_level(0);
+    pj_init();
+    pj_caching_pool_init(&pools, NULL, 0);
+    pool = pj_pool_create(&pools.factory, "patches", 65536, 65536, NULL);
+    for (unsigned i = 0; argc == 2 && i < PJ_ARRAY_SIZE(all); ++i)
+        if (strcmp(argv[1], all[i].name) == 0) {
+            int result = all[i].run();
+
+            fflush(stdout);
+            _exit(result); /* threads of PJMEDIA are still there */
+        }
+    return 2;
+}
