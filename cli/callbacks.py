@@ -52,7 +52,7 @@ def callbacks(ctx: click.Context, as_json: bool, **search: Any) -> None:
 @json_option
 @click.pass_obj
 def show(folder: Path, as_json: bool, **search: Any) -> None:
-    """Show callbacks, the newest first."""
+    """Show callbacks, the newest first. What a daemon changes is here within half a second."""
     _list(folder, as_json, **search)
 
 
