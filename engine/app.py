@@ -19,18 +19,24 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 
 from engine import board, config
-from engine.acd import Acd, Followed
+from engine.acd import Acd, Followed, rows
+from engine.callflow.blacklist import Blacklist
 from engine.callflow.errors import CallError
+from engine.callflow.record import CallbackEntry
 from engine.callflow.settings import Settings
 from engine.config.settings import read_settings
 from engine.config.yaml_nodes import Report
 from engine.control import ControlError, ControlServer
+from engine.errands import Errands
 from engine.media import sounds
 from engine.media.media import Media
+from engine.records.promises import Promises
+from engine.records.questions import Questions
 from engine.records.store import StorageError
 from engine.records.writer import Records
+from engine.reload import Reload
 from engine.sip.endpoint import Endpoint
-from engine.switch import Switch, recording_path
+from engine.switch import Rooms, Setup, Switch, boxes, recording_path
 from engine.trace import Trace
 
 log = logging.getLogger("agner")
@@ -40,6 +46,8 @@ Room = TypeVar("Room")
 WAIT_S = 0.010  # how long one round may wait for the network; timers are that exact
 GIL_SWITCH_S = 0.0005  # the records and trace threads give the engine its turn after this
 LAST_WORDS_S = 5.0  # after a stop: for BYEs to be answered
+STORED_WITHIN_S = 5.0  # what the last run left, before it is read
+READ_AGAIN_S = 5.0  # a database that was away at the start
 DELAY_WINDOW_S = 5.0
 
 
@@ -76,8 +84,8 @@ class Daemon:
         except config.Complaints as complaints:
             told = [str(complaint) for complaint in complaints.found]
             raise StartError(told + self._besides(folder)) from None
-        settings = self.settings = loaded.settings
-        self.book = loaded.book
+        self.running = loaded  # a reload puts another one in its place
+        settings = loaded.settings
         state = Path(settings.folder)
         with _Attempts() as attempts:
             attempts.problems += _check_folders(settings)
@@ -99,17 +107,22 @@ class Daemon:
             self._tell_trace,
             begins_file=lambda now: self.trace.begins_file(self.clock.to_utc(now)),
         )
-        self.switch = Switch(
-            settings,
-            loaded.staff,
-            loaded.book,
+        self.promises = self._recover(state / "waiting.jsonl")
+        self.errands = Errands(settings.look_ups, Questions(settings.storage))
+        rooms = Rooms(
             self.acd,
             self.sip,
             self.media,
             self.records,
+            self.promises,
+            self.errands,
             self.trace,
+            lambda queue: rows.n_logged_in(self.acd.core, self.acd.floor, queue),
             self.clock.to_utc,
         )
+        self.switch = Switch(Setup(settings, loaded.staff, loaded.book), rooms)
+        self.reload = Reload(self, folder)
+        self._read_at = self.clock.now()
         self.board = board.Board(self)
         self._slowest: deque[tuple[float, float]] = deque()  # (when, seconds) of rounds, the slowest first
         self._drain_until: float | None = None
@@ -144,9 +157,34 @@ class Daemon:
 
     def _find_recording(self, call: str) -> str | None:
         """What stands on disk of a call that a crash cut off."""
-        recording = self.settings.recording
+        recording = self.running.settings.recording
         path = recording_path(call, recording.format)
         return path if (Path(recording.folder) / path).is_file() else None
+
+    def _recover(self, path: Path) -> Promises:
+        """Whoever waited when the last run was killed is owed a callback."""
+        promises = Promises(path, self.records.write_callback)
+        if not self.records.wait_until_stored(STORED_WITHIN_S):
+            log.warning("the database does not take what the last run left; it is read when it does")
+        return promises
+
+    def _read_database(self) -> None:
+        """What routing needs of it, at the start, or as soon as it answers."""
+        self._read_at = float("inf")
+        if not self.records.is_healthy():
+            self._read_at = self.clock.now() + READ_AGAIN_S
+            return
+        self.errands.ask(lambda database: (database.blacklist(), database.active_callbacks()), self._take_database)
+        boxes.recount(self.switch)
+
+    def _take_database(self, read: tuple[list[Any], list[CallbackEntry]] | Exception) -> None:
+        if isinstance(read, Exception):
+            log.error("database: %s; no callback is made and nobody is refused until it answers", read)
+            self._read_at = self.clock.now() + READ_AGAIN_S
+            return
+        entries, owed = read
+        self.switch.blacklist = Blacklist(entries)
+        self.switch.calling_back.load(self.switch, owed)
 
     # ---- the loop
 
@@ -154,9 +192,7 @@ class Daemon:
         """Until SIGTERM or SIGINT and the drain after it. A second signal cuts the drain short."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        signal.signal(
-            signal.SIGHUP, lambda *_: log.warning("SIGHUP: a changed configuration is read at the next start")
-        )
+        signal.signal(signal.SIGHUP, lambda *_: self.reload.ask())
         sys.setswitchinterval(GIL_SWITCH_S)
         self.acd.begin_day(self.clock.now())
         gc.collect()
@@ -171,6 +207,9 @@ class Daemon:
         began = self.clock.now()
         self.switch.round(began)
         self.control.serve(self.board.answer)
+        self.reload.serve()
+        if began >= self._read_at:
+            self._read_database()
         self._note_delay(began, self.clock.now() - began)
 
     def _note_delay(self, at: float, seconds: float) -> None:
@@ -196,8 +235,9 @@ class Daemon:
             return False
         now = self.clock.now()
         if self._drain_until is None:
-            self._drain_until = now + self.settings.limits.drain_s
-            log.info("stopping: no new calls; %d have up to %g s", len(self.switch.calls), self.settings.limits.drain_s)
+            drain_s = self.running.settings.limits.drain_s
+            self._drain_until = now + drain_s
+            log.info("stopping: no new calls; %d have up to %g s", len(self.switch.calls), drain_s)
         return not self.switch.calls or self._stop_now or now >= self._drain_until
 
     def _take_down(self) -> None:
@@ -212,9 +252,11 @@ class Daemon:
         self.acd.stop(self.clock.now())
         self.acd.close_spans(self.clock.now())
         self.switch.round(self.clock.now())
+        self.errands.close()
         self.control.close()
         self.sip.close()
         self.trace.close()
+        self.promises.close()
         if not self.records.close():
             log.error("the database took not every record; the rest is written at the next start")
 

@@ -8,14 +8,21 @@ reads the rooms as they are; everything it returns is JSON values, times in seco
 import os
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from acd_core import AgentState, IllegalMove
 from engine import why
 from engine.acd import UnknownName
+from engine.callbacks import Callbacks, row_of
+from engine.callflow.blacklist import Blacklist
+from engine.callflow.record import CallbackEntry
 from engine.control import ControlError
-from engine.switch import Live
+from engine.switch import Live, boxes, planning
 
 if TYPE_CHECKING:
     from engine.app import Daemon
@@ -43,6 +50,17 @@ class Board:
             "agent_ready": self.agent_ready,
             "agent_not_ready": self.agent_not_ready,
             "hangup": self.hangup,
+            "callbacks": self.callbacks,
+            "callback_add": self.callback_add,
+            "callback_cancel": self.callback_cancel,
+            "callback_retry": self.callback_retry,
+            "callback_done": self.callback_done,
+            "blacklist_changed": self.blacklist_changed,
+            "messages_changed": self.messages_changed,
+            "messages": self.messages,
+            "surges": self.surges,
+            "reload": lambda dry="": self._daemon.reload.begin(dry.lower() in ("true", "yes", "1")),
+            "diff": lambda: self._daemon.reload.begin(is_dry=True),
         }
 
     def answer(self, request: dict[str, Any]) -> Any:
@@ -80,6 +98,11 @@ class Board:
             "storage_ok": daemon.records.is_healthy(),
             "trace_dropped": daemon.trace.n_dropped,
             "engine_delay_ms": round(daemon.slowest_round_s() * 1000, 3),
+            "callbacks_owed": len(switch.calling_back.registry),
+            "messages_new": sum(n_new for n_new, _ in switch.boxes.counts.values()),
+            "blacklisted": len(switch.blacklist),
+            "webhooks_failed": daemon.errands.n_webhooks_failed,
+            "webhooks_dropped": daemon.errands.n_webhooks_dropped,
         }
 
     def _calls_per_s(self, now: float) -> float:
@@ -147,6 +170,7 @@ class Board:
             "wait_s": round(now - machine.queued_at, 3) if machine.queue else None,
             "agent": machine.cdr.agent,
             "step": step,
+            "kind": "callback" if live.is_callback else "inbound",
         }
 
     def call(self, id: str) -> Row:
@@ -158,6 +182,7 @@ class Board:
             "plan": live.machine.plan,
             "answered_s": None if answered_at is None else round(self._now() - answered_at, 3),
             "recording": live.machine.cdr.recording,
+            "values": planning.values(self._daemon.switch, live),
             "legs": [{"leg": leg, "offer": offer} for offer, leg in live.legs.items()],
         }
 
@@ -183,6 +208,112 @@ class Board:
         if not self._daemon.switch.hang_up(id, by, self._now()):
             raise ControlError(f"no call {id!r} is up")
         return {}
+
+    # ---- promises, messages, the blacklist
+
+    def callbacks(self) -> list[Row]:
+        """All that are owed, the earliest arrival first."""
+        return [row_of(entry) for entry in self._registry().entries()]
+
+    def callback_add(self, id: str, number: str, queue: str, reason: str = "asked", arrived_at: str = "",
+                     due_at: str = "", language: str = "", needs: str = "", by: str = "") -> Row:  # fmt: skip
+        """`by` is kept by who asks."""
+        if queue not in self._daemon.acd.staff.queues:
+            raise ControlError(f"no queue {queue!r}")
+        utc = self._utc()
+        since, due = (datetime.fromisoformat(text) if text else utc for text in (arrived_at, due_at))
+        entry = self._registry().promise(
+            id, number, queue, reason, since, utc, language=language or None, needs=needs or None, due_at=due
+        )
+        if entry is None:
+            raise ControlError(f"{number!r} is no number that can be called")
+        return self._changed(entry)
+
+    def callback_cancel(self, id: str, by: str = "operator") -> Row:
+        entry = self._owed(id)
+        under_way = self._registry().cancel(entry.number, by, self._utc())
+        if under_way:
+            self._daemon.switch.hang_up(under_way, by, self._now())
+        return self._changed(replace(entry, state="cancelled", result=f"cancelled_by {by}"))
+
+    def callback_done(self, id: str, by: str = "operator") -> Row:
+        entry = self._owed(id)
+        if entry.state != "open":
+            raise ControlError(f"callback {id} is being dialled")
+        self._registry().call_by_hand(entry.number, by, self._utc())
+        return self._changed(replace(entry, state="done", result="answered", agent=by))
+
+    def callback_retry(self, id: str, by: str = "operator") -> "Row | Future[Row]":
+        """One that is over is read from the database first."""
+        for entry in self._registry().entries():
+            if entry.id == id:
+                if entry.state != "open":
+                    raise ControlError(f"callback {id} is being dialled")
+                return self._changed(self._registry().retry(entry, self._utc()))
+        answer: Future[Row] = Future()
+
+        def take(found: Any) -> None:
+            if isinstance(found, CallbackEntry) and found.state in ("cancelled", "failed", "open"):
+                answer.set_result(self._changed(self._registry().retry(found, self._utc())))
+            elif isinstance(found, Exception):
+                answer.set_exception(ControlError(f"database: {found}"))
+            else:
+                answer.set_exception(ControlError(f"callback {id!r} is {'answered' if found else 'unknown'}"))
+
+        self._daemon.errands.ask(lambda database: database.callback(id), take)
+        return answer
+
+    def _owed(self, id: str) -> CallbackEntry:
+        for entry in self._registry().entries():
+            if entry.id == id:
+                return entry
+        raise ControlError(f"no callback {id!r} is owed")
+
+    def _changed(self, entry: CallbackEntry) -> Row:
+        self._daemon.switch.calling_back.wake()
+        return row_of(entry)
+
+    def _registry(self) -> Callbacks:
+        return self._daemon.switch.calling_back.registry
+
+    def blacklist_changed(self) -> "Future[Row]":
+        """Read it anew. The answer comes when it holds."""
+        answer: Future[Row] = Future()
+
+        def take(entries: Any) -> None:
+            if isinstance(entries, Exception):
+                answer.set_exception(ControlError(f"database: {entries}"))
+                return
+            self._daemon.switch.blacklist = Blacklist(entries)
+            answer.set_result({"entries": len(entries)})
+
+        self._daemon.errands.ask(lambda database: database.blacklist(), take)
+        return answer
+
+    def messages_changed(self, box: str) -> Row:
+        boxes.recount(self._daemon.switch, box)
+        return {}
+
+    def messages(self) -> list[Row]:
+        counts = self._daemon.switch.boxes.counts
+        return [{"box": box, "new": n_new, "old": n_old} for box, (n_new, n_old) in sorted(counts.items())]
+
+    def surges(self) -> list[Row]:
+        """When the callers of each product's next spot are expected."""
+        book = self._daemon.running.book
+        local = self._utc().astimezone(ZoneInfo(book.timezone))
+        return [
+            {
+                "product": name,
+                "on_air": air.is_on(local),
+                "surge_at": None if (at := air.next_surge(local)) is None else at.isoformat(),
+                "in_s": None if at is None else round((at - local).total_seconds()),
+            }
+            for name, air in book.airs.items()
+        ]
+
+    def _utc(self) -> datetime:
+        return self._daemon.clock.to_utc(self._now())
 
     def _now(self) -> float:
         return self._daemon.clock.now()

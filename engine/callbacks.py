@@ -14,7 +14,7 @@ import heapq
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -69,10 +69,13 @@ class Callbacks:
 
     def load(self, entries: Iterable[CallbackEntry], utc: datetime) -> None:
         """What an earlier run left. An attempt that a crash cut off is made again."""
-        for entry in sorted(entries, key=lambda entry: entry.created_at):
-            if entry.state == "dialling" or (entry.is_active and entry.number in self._active):
+        for entry in entries:
+            held = self._active.get(entry.number)
+            if not entry.is_active or (held and held.id == entry.id):
+                continue
+            if held or entry.state == "dialling":
                 self._promise(replace(entry, state="open"), utc)
-            elif entry.is_active:
+            else:
                 self._active[entry.number] = entry
                 self._line_up(entry)
 
@@ -89,26 +92,29 @@ class Callbacks:
         dnis: str | None = None,
         language: str | None = None,
         needs: str | None = None,
+        due_at: datetime | None = None,
     ) -> CallbackEntry | None:
-        """Owe this number a call; it is kept when this returns. None: that is no number one can call.
+        """Owe this number a call, not before `due_at`; it is kept when this returns. None: that is no number one can
+        call.
 
         An attempt under way is kept to: it takes the promise over.
         """
         number = canonical(number)
         if not _NUMBER.fullmatch(number):
             return None
-        entry = CallbackEntry(call, number, queue, reason, arrived_at, utc, utc, utc, "open", 0, None)
+        entry = CallbackEntry(call, number, queue, reason, arrived_at, utc, due_at or utc, utc)
         return self._promise(replace(entry, dnis=dnis, language=language, needs=needs), utc)
 
     def _promise(self, entry: CallbackEntry, utc: datetime) -> CallbackEntry:
-        older = self._active.get(entry.number)
-        if older and older.state == "dialling":
-            return older
-        if older:
-            entry = entry.taking_over(older)
+        other = self._active.get(entry.number)
+        if other and other.state == "dialling":
+            return other
+        if other:
+            entry, other = (entry, other) if entry.created_at >= other.created_at else (other, entry)
+            entry = entry.taking_over(other)
         self._keep(entry, utc)
-        if older and older.id != entry.id:
-            self._close(older, utc, "cancelled", "merged")
+        if other and other.id != entry.id:
+            self._close(other, utc, "cancelled", "merged")
         return self._active[entry.number]
 
     def cancel(self, number: str, by: str, utc: datetime) -> str | None:
@@ -119,6 +125,14 @@ class Callbacks:
         self._forget_attempt(entry)
         self._close(entry, utc, "cancelled", f"cancelled_by {by}")
         return entry.call if entry.state == "dialling" else None
+
+    def retry(self, entry: CallbackEntry, utc: datetime) -> CallbackEntry:
+        """An operator has it tried at once, also one that was cancelled or has failed."""
+        return self._promise(replace(entry, state="open", result=None, due_at=utc), utc)
+
+    def call_by_hand(self, number: str, by: str, utc: datetime) -> None:
+        """Somebody called the customer: the promise is kept. KeyError: none is owed."""
+        self._close(replace(self._active[number], agent=by), utc, "done", "answered")
 
     # ---- callers who are owed a call and call themselves
 
@@ -311,17 +325,5 @@ def most_at_once(rules: Rules, n_agents: int) -> int:
 
 
 def row_of(entry: CallbackEntry) -> dict[str, Any]:
-    """JSON values."""
-    return {
-        "id": entry.id,
-        "number": entry.number,
-        "queue": entry.queue,
-        "reason": entry.reason,
-        "arrived_at": entry.arrived_at.isoformat(),
-        "due_at": entry.due_at.isoformat(),
-        "state": entry.state,
-        "n_attempts": entry.n_attempts,
-        "result": entry.result,
-        "agent": entry.agent,
-        "call": entry.call,
-    }
+    """All its fields as JSON values."""
+    return {name: v.isoformat() if isinstance(v, datetime) else v for name, v in asdict(entry).items()}

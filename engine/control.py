@@ -20,6 +20,7 @@ from typing import Any
 Answer = Callable[[dict[str, Any]], Any]
 
 ANSWER_WITHIN_S = 5.0
+LATER_WITHIN_S = 60.0  # what the engine has others do, such as reading a configuration
 MAX_REQUEST_BYTES = 65536
 
 
@@ -50,7 +51,8 @@ class ControlServer:
         threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
 
     def serve(self, answer: Answer) -> None:
-        """Answer what was asked since the last round. `answer` raises ControlError to refuse."""
+        """Answer what was asked since the last round. `answer` raises ControlError to refuse; a Future from it is an
+        answer that comes later."""
         while True:
             try:
                 request, future = self._requests.get_nowait()
@@ -72,7 +74,7 @@ class ControlServer:
 def ask(path: Path, verb: str, **arguments: Any) -> Any:
     """Ask the daemon behind `path`. Raises NoDaemon if there is none, ControlError if it refuses or is too slow."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(ANSWER_WITHIN_S + 1)
+        line.settimeout(LATER_WITHIN_S + ANSWER_WITHIN_S + 1)  # an engine that is stuck is told of by the thread there
         try:
             line.connect(str(path))
             line.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
@@ -111,7 +113,8 @@ class _Handler(socketserver.StreamRequestHandler):
                 raise ControlError('a request is a JSON object with "do"')
             future: Future[Any] = Future()
             self.server.requests.put((request, future))
-            return {"ok": True, "data": future.result(ANSWER_WITHIN_S)}
+            data = future.result(ANSWER_WITHIN_S)
+            return {"ok": True, "data": data.result(LATER_WITHIN_S) if isinstance(data, Future) else data}
         except json.JSONDecodeError as error:
             return {"ok": False, "error": f"not JSON: {error}"}
         except ControlError as error:

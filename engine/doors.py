@@ -5,8 +5,9 @@ and nothing here raises for something the outside world did: that comes back as 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.callflow.events import (
     Event,
@@ -137,12 +138,23 @@ class Records(Protocol):
 class Acd(Protocol):
     """Queues and agents by name. What follows from a request comes out of take_events()."""
 
-    def enqueue(self, call: str, step: Queue, now: float) -> None: ...
+    def enqueue(self, call: str, step: Queue, now: float, arrival: float | None = None) -> None:
+        """`arrival`: since when its place counts, if not from now."""
+        ...
+
     def leave(self, call: str, outcome: str, now: float) -> None: ...
     def take(self, offer: int, now: float) -> None: ...
     def decline(self, offer: int, refusal: Refusal, now: float) -> None: ...
     def give_back(self, offer: int, now: float) -> None: ...
     def release(self, call: str, now: float) -> None: ...
+    def position(self, call: str) -> int:
+        """1 is next in its queue; 0: does not wait."""
+        ...
+
+    def estimate(self, call: str, now: float) -> tuple[float, float]:
+        """Median and 80th percentile of the wait to come, in seconds; infinite while nobody works."""
+        ...
+
     def advance(self, now: float) -> None:
         """Let time pass: offers expire, wrap-ups end, waits end, needs relax."""
         ...
@@ -155,3 +167,35 @@ class Acd(Protocol):
     def take_spans(self) -> list[AgentSpan]:
         """Stretches of agents' states that ended, each once."""
         ...
+
+
+class Promises(Protocol):
+    """Who waits, on disk at once, so that a kill forgets nobody."""
+
+    def begin(
+        self,
+        call: str,
+        number: str,
+        queue: str,
+        arrived_at: datetime,
+        dnis: str | None = None,
+        language: str | None = None,
+        needs: str | None = None,
+    ) -> None: ...
+    def end(self, call: str) -> None:
+        """Twice is once."""
+        ...
+
+
+class Errands(Protocol):
+    """What is asked of the world outside; answers come while poll() runs."""
+
+    def look_up(
+        self, source: str, number: str, within_s: float, take: Callable[[str, Mapping[str, str]], None]
+    ) -> None: ...
+    def ask(self, question: Callable[[Any], Any], take: Callable[[Any], None]) -> None:
+        """`question` is put to the database, in another thread; `take` gets the answer or the error."""
+        ...
+
+    def tell(self, url: str, values: Mapping[str, str]) -> None: ...
+    def poll(self) -> None: ...

@@ -63,8 +63,7 @@ class Media:
         """`sounds` must be at the bridge's rate; recordings are written at `recording_rate` Hz."""
         if sounds.rate != ports.clock_rate():
             raise MediaError(f"the sounds are at {sounds.rate} Hz and the conference bridge at {ports.clock_rate()} Hz")
-        self._prompts = {key: ports.Sound(samples) for key, samples in sounds.prompts.items()}
-        self._music = {name: ports.Sound(samples) for name, samples in sounds.music.items()}
+        self.renew(sounds)
         self._mixer = Mixer(ports.connect, ports.disconnect)
         self._recorder = Recorder(recording_rate)
         self._files = Files(sounds.rate)
@@ -73,6 +72,11 @@ class Media:
         self._ended: list[tuple[int, int]] = []  # plays with nothing to hear: leg, play
         self._troubles: list[RecordingTrouble] = []
         ports.install_tap()
+
+    def renew(self, sounds: Sounds) -> None:
+        """Other sounds from here on. What plays now goes on with those it began with."""
+        self._prompts = {key: ports.Sound(samples) for key, samples in sounds.prompts.items()}
+        self._music = {name: ports.Sound(samples) for name, samples in sounds.music.items()}
 
     # ---- a leg's life
 

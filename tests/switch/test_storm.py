@@ -2,12 +2,13 @@
 
 import pytest
 
-from engine import switch
+from engine.callbacks import Callbacks
 from engine.callflow import commands as do
-from engine.switch import News, Switch
+from engine.switch import News, Switch, conductor
+from engine.switch.calling_back import CallingBack
 from tests.switch.world import World, ladder
 
-N_DAYS = 1500
+N_DAYS = 450
 
 
 def play(seeds: range) -> None:
@@ -44,7 +45,7 @@ def test_nothing_is_left_after_very_many_days() -> None:
 
 @pytest.mark.parametrize("forgotten", [do.HangUpCalled, do.ReleaseAgent, do.LeaveQueue, do.StopMusic, do.DeclineOffer])
 def test_control_a_forgotten_command_is_noticed(forgotten: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(switch._CARRY_OUT, forgotten, lambda *_: None)
+    monkeypatch.setitem(conductor._CARRY_OUT, forgotten, lambda *_: None)
     assert n_bad_days(60) > 0
 
 
@@ -59,8 +60,20 @@ class ConsequencesLast(Switch):
         super()._step(call, news)
 
     def _gather(self) -> None:
-        self._inbox.extend(self._acd.take_events())
-        self._acd.take_spans()
+        self._inbox.extend(self.acd.take_events())
+        self.acd.take_spans()
+
+
+@pytest.mark.parametrize("forgotten", ["talks", "over", "promise"])
+def test_control_a_forgotten_promise_is_noticed(forgotten: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CallingBack, forgotten, lambda *_: None)
+    assert n_bad_days(60) > 0
+
+
+def test_control_a_caller_who_is_called_meanwhile_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for verb in ("arrives", "leaves"):
+        monkeypatch.setattr(Callbacks, verb, lambda *_: None)
+    assert n_bad_days(150) > 0
 
 
 def test_control_consequences_behind_the_inbox_are_noticed() -> None:
@@ -74,7 +87,7 @@ def test_a_room_that_raises_ends_one_call_and_no_other(monkeypatch: pytest.Monke
     world = World(3)
     n_plays = 0
 
-    def fail_once(leg: int, prompts: object, play: int, language: str) -> None:
+    def fail_once(leg: int, items: object, play: int, language: str) -> None:
         nonlocal n_plays
         n_plays += 1
         if n_plays == 1:

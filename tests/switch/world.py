@@ -2,7 +2,8 @@
 core.
 
 Everything the world does is legal SIP seen from our side of the door; what is random is when. After each round it
-checks that the call machines, the ACD core and the legs tell the same story, and at the end that nothing is left.
+checks that the call machines, the ACD core and the legs tell the same story, and at the end that nothing is left: no
+leg, no sound, no agent, and no promise that is neither kept, open nor given up with a reason.
 """
 
 import heapq
@@ -11,56 +12,91 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from acd_core import AgentState, IllegalMove
-from engine.acd import Acd
+from engine.acd import Acd, rows
 from engine.callflow import events as ev
 from engine.callflow import plan, steps
 from engine.callflow.events import Refusal
-from engine.callflow.record import AgentSpan, Cdr, Segment
+from engine.callflow.record import AgentSpan, BlacklistHit, CallbackEntry, Cdr, Message, Segment, SurveyAnswer
 from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
-from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff
+from engine.callflow.staff import Agent, Callbacks, Policy, Queue, Serves, Staff
 from engine.callflow.table import State
-from engine.switch import CALLER, Switch
+from engine.switch import CALLER, Rooms, Setup, Switch
 
-HERE = plan.Place("plan.yaml", 1, 1)
 EPOCH = datetime(2026, 11, 21, tzinfo=UTC)
 READY_AGAIN = Policy("pause", 3.0)
 
+
+def _place(line: int) -> plan.Place:
+    return plan.Place("plan.yaml", line, 1)
+
+
 BOOK = plan.PlanBook(
     steps=(
-        steps.Answer(HERE, {"done": 1}),
-        steps.Play(HERE, {"done": 2}, ("welcome",), "zh"),
+        steps.EarlyMedia(_place(1), {"done": 1}),
+        steps.Answer(_place(2), {"done": 2}),
+        steps.LookUp(_place(3), {"found": 3, "unknown": 3, "failed": 3}, within_s=0.5),
+        steps.Ask(
+            _place(4), {"1": 4, "2": 8, "no_input": 4, "invalid": 4}, ("welcome",), "zh", ("1", "2"), first_s=2.0,
+            tries=1,
+        ),
         steps.Queue(
-            HERE,
-            {"timeout": 3, "full": 3, "no_agents": 3},
+            _place(5),
+            {"timeout": 5, "full": 5, "no_agents": 5, "no_skill": 5, "too_long": 5, "9": 7, "0": 8, "served": 6},
             "sales",
+            preferred=steps.Preferred("$customer.agent", head_start_s=60.0),
             max_wait_s=25.0,
+            keep_place=True,
             leave_without_agents=True,
             music="hold",
-            announces=(steps.Announce(("wait",), 5.0, 10.0),),
+            announces=(steps.Announce((steps.Say("position", "$position"), "wait"), 5.0, 10.0),),
+            keys=("9", "0"),
+            whisper=("vip", steps.Say("number", "$waited")),
+            greeting=("agent", steps.Say("digits", "$agent")),
         ),
-        steps.Transfer(HERE, {"busy": 4, "no_answer": 4, "failed": 4}, "sip:desk@127.0.0.1", 6.0),
-        steps.HangUp(HERE, {}),
+        steps.Callback(_place(6), {"done": 9, "no_number": 10}, "$queue"),
+        steps.Ask(
+            _place(7), {"1": 9, "2": 9, "no_input": 9, "invalid": 9}, ("rate",), "zh", ("1", "2"), survey="service",
+            labels=("good", "bad"), tries=1,
+        ),
+        steps.Callback(_place(8), {"done": 4, "no_number": 4}, "sales", reason="asked"),
+        steps.Voicemail(_place(9), {"done": 9, "too_short": 9}, "queue:$queue", max_s=20.0),
+        steps.Webhook(_place(10), {"done": 11}, "http://127.0.0.1/", {"who": "$ani"}),
+        steps.Transfer(_place(11), {"busy": 9, "no_answer": 9, "failed": 9}, "sip:desk@127.0.0.1", 6.0),
+        steps.HangUp(_place(12), {}),
     ),
     entries={"main": 0},
     numbers={"100": "main"},
-)
+)  # fmt: skip
 
 
-def staff(n_agents: int) -> Staff:
+def staff(n_agents: int, ring_for_s: float = 8.0, customer_first: bool = False, wrap_up_s: float = 2.0) -> Staff:
     queue = Queue(
         "sales",
-        ring_for_s=8.0,
-        wrap_up_s=2.0,
+        ring_for_s=ring_for_s,
+        wrap_up_s=wrap_up_s,
         max_length=4,
+        music="hold",
         on_no_answer=READY_AGAIN,
         on_rejected=READY_AGAIN,
         on_busy=READY_AGAIN,
         on_unreachable=READY_AGAIN,
+        callbacks=Callbacks(
+            "carrier",
+            2.0,
+            customer_first,
+            windows=((0, 1440),),
+            retries={"busy": (30.0, 60.0), "no_answer": (45.0,), "failed": (20.0,)},
+            share_percent=50.0,
+            ring_for_s=10.0,
+            prompts=("sorry",),
+        ),
     )
     agents = [Agent(f"a{n}", "", f"sip:a{n}@127.0.0.1", {}, (Serves("sales"),), "ready") for n in range(n_agents)]
     return Staff((), {"sales": queue}, {agent.id: agent for agent in agents})
@@ -95,6 +131,24 @@ class Records:
     segments: list[Segment] = field(default_factory=list)
     spans: list[AgentSpan] = field(default_factory=list)
     recordings: list[str] = field(default_factory=list)
+    callbacks: dict[str, CallbackEntry] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    surveys: list[SurveyAnswer] = field(default_factory=list)
+    hits: list[BlacklistHit] = field(default_factory=list)
+
+    def write_callback(self, entry: CallbackEntry) -> None:
+        before = self.callbacks.get(entry.id)
+        assert before is None or before.updated_at < entry.updated_at
+        self.callbacks[entry.id] = entry
+
+    def write_message(self, message: Message) -> None:
+        self.messages.append(message)
+
+    def write_survey(self, answer: SurveyAnswer) -> None:
+        self.surveys.append(answer)
+
+    def count_blacklist_hit(self, hit: BlacklistHit) -> None:
+        self.hits.append(hit)
 
     def open_cdr(self, cdr: Cdr) -> None:
         self.opened.append(cdr)
@@ -112,12 +166,55 @@ class Records:
         self.recordings.append(call)
 
 
+class Promises:
+    """Who waits: what a kill would leave."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, str] = {}  # call -> number
+
+    def begin(self, call: str, number: str, queue: str, arrived_at: datetime, dnis: str | None = None,
+              language: str | None = None, needs: str | None = None) -> None:  # fmt: skip
+        self.waiting[call] = number
+
+    def end(self, call: str) -> None:
+        self.waiting.pop(call, None)
+
+
+class Errands:
+    """Look-ups that answer at once, late, or never."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.told: list[Mapping[str, str]] = []
+        self._done: list[Callable[[], None]] = []
+
+    def look_up(self, source: str, number: str, within_s: float, take: Callable[..., None]) -> None:
+        random = self.world.random
+        result = random.choice(("found", "found", "unknown", "failed"))
+        found = {"name": "王小姐", "agent": random.choice(("a0", "a9"))} if result == "found" else {}
+        answer = partial(self._done.append, lambda: take(result, found))
+        if random.random() < 0.9:
+            self.world.later(random.choice((0.0, 0.01, 0.5, 3.0)), answer)
+
+    def ask(self, question: Callable[[Any], Any], take: Callable[[Any], None]) -> None:
+        self._done.append(lambda: take(OSError("no database")))
+
+    def tell(self, url: str, values: Mapping[str, str]) -> None:
+        self.told.append(values)
+
+    def poll(self) -> None:
+        done, self._done = self._done, []
+        for hand_out in done:
+            hand_out()
+
+
 class Phones:
     """The SIP room: every leg that lives, and what its far side will do."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
         self.legs: dict[int, Leg] = {}
+        self.lamps: dict[str, tuple[int, int]] = {}
         self._numbers = itertools.count(1)
 
     def arrive(self, call: str, ani: str, dnis: str, patience_s: float) -> None:
@@ -125,16 +222,50 @@ class Phones:
         self.legs[leg] = Leg(call, CALLER)
         self.world.switch.post(call, ev.CallArrived(plan.Caller(ani, dnis, "carrier"), leg))
         self.world.later(patience_s, lambda: self.leave(leg, ev.CallerGone(200, "")))
+        for _ in range(self.world.random.choice((0, 0, 1, 3))):
+            key = self.world.random.choice("1290#")
+            self.world.later(self.world.random.uniform(0, 40), lambda key=key: self._tell(leg, ev.CallerDigit(key)))  # type: ignore[misc]
 
     def answer(self, leg: int) -> None:
         self.world.later(self.world.random.choice((0.0, 0.01, 0.3)), lambda: self._caller_answered(leg))
+
+    def progress(self, leg: int) -> None:
+        self.world.later(self.world.random.choice((0.0, 0.1)), lambda: self._tell(leg, ev.CallerHears()))
+
+    def dial_customer(self, call: str, uri: str, caller: plan.Caller, headers: Mapping[str, str]) -> int:
+        number = uri.removeprefix("sip:").partition("@")[0]
+        world = self.world
+        assert number not in world.on_line(), f"{number} is on the line and is called"
+        owed = [entry for entry in world.records.callbacks.values() if entry.number == number and entry.is_active]
+        assert [entry.state for entry in owed] == ["dialling"], f"{number} is called and owed {owed}"
+        leg = next(self._numbers)
+        self.legs[leg] = Leg(call, CALLER)
+        deed = world.random.choice(("answer", "answer", "answer", "ring", "busy", "dead"))
+        delay = world.random.choice((0.0, 0.05, 2.0, 9.999, 10.0))
+        if deed == "answer":
+            world.later(delay, lambda: self._customer_answered(leg))
+        elif deed != "ring":
+            refusal = Refusal.BUSY if deed == "busy" else Refusal.UNREACHABLE
+            world.later(delay, lambda: self.leave(leg, ev.CustomerRefused(refusal, 486)))
+        return leg
+
+    def _customer_answered(self, leg: int) -> None:
+        if leg in self.legs:
+            self.legs[leg].is_answered = True
+            self._tell(leg, ev.CustomerAnswered())
+            patience_s = self.world.random.choice((0.0, 3.0, 30.0, 60.0))
+            self.world.later(patience_s, lambda: self.leave(leg, ev.CallerGone(200, "")))
+
+    def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
+        self.lamps[uri] = n_new, n_old
 
     def _caller_answered(self, leg: int) -> None:
         if leg in self.legs:
             self.legs[leg].is_answered = True
             self.world.switch.post(self.legs[leg].call, ev.CallerAnswered())
 
-    def dial(self, call: str, offer: int, uri: str, caller: plan.Caller, headers: Mapping[str, str]) -> int:
+    def dial(self, call: str, offer: int, uri: str, caller: plan.Caller, headers: Mapping[str, str],
+             display_name: str = "") -> int:  # fmt: skip
         leg = next(self._numbers)
         self.legs[leg] = Leg(call, offer)
         random = self.world.random
@@ -193,8 +324,10 @@ class Sound:
         self.world = world
         self.music: dict[int, str] = {}
         self.plays: dict[int, int] = {}
+        self.messages: dict[int, str] = {}
+        self.deleted: list[str] = []
         self.bridges: dict[int, int] = {}
-        self.recorded: set[int] = set()
+        self.recorded: dict[int, str] = {}
         self.news: list[Any] = []
         self.wrongs: list[str] = []
 
@@ -205,12 +338,12 @@ class Sound:
         self.music.pop(leg, None)
         self.plays.pop(leg, None)
         self.bridges = {a: b for a, b in self.bridges.items() if leg not in (a, b)}
-        if leg in self.recorded:
-            self.recorded.remove(leg)
-            self.news.append(ev.RecordingClosed(leg, "path", 1.0, 0, 0.0))
+        self.stop_record(leg)
+        self.stop_message(leg)
 
-    def play(self, leg: int, prompts: Sequence[str], play: int, language: str) -> None:
+    def play(self, leg: int, items: Sequence[str | Path], play: int, language: str) -> None:
         self._must_live(leg)
+        assert items
         self.plays[leg] = play
         self.world.later(3.0, lambda: self._played(leg, play))
 
@@ -236,11 +369,30 @@ class Sound:
             self.wrongs.append(f"music or a prompt under the talk of leg {leg}")
         self.bridges[leg] = other
 
+    def unbridge(self, leg: int, other: int) -> None:
+        del self.bridges[leg]
+
     def record(self, leg: int, path: str) -> None:
         self._must_live(leg)
         if leg in self.recorded:
             self.wrongs.append(f"leg {leg} is recorded twice")
-        self.recorded.add(leg)
+        self.recorded[leg] = path
+
+    def stop_record(self, leg: int, discard: bool = False) -> None:
+        if (path := self.recorded.pop(leg, None)) and not discard:
+            self.news.append(ev.RecordingClosed(leg, path, 1.0, 0, 0.0))
+
+    def record_message(self, leg: int, path: str) -> None:
+        self._must_live(leg)
+        self.messages[leg] = path
+
+    def stop_message(self, leg: int, discard: bool = False) -> None:
+        if (path := self.messages.pop(leg, None)) and not discard:
+            speech_s = self.world.random.choice((0.0, 3.0, 3.0))
+            self.news.append(ev.MessageClosed(leg, path, 5.0, speech_s))
+
+    def delete(self, path: str) -> None:
+        self.deleted.append(path)
 
     def poll(self) -> list[Any]:
         news, self.news = self.news, []
@@ -262,16 +414,28 @@ class World:
         self._order = itertools.count()
         self.n_calls = 0
         self.phones, self.sound, self.records = Phones(self), Sound(self), Records()
-        self.trace = trace or Trace()
-        limits = Limits(max_calls=6, max_talk_s=30.0)
-        settings = Settings(Sip(), (Trunk("carrier", (), max_calls=None),), limits, Recording())
-        people = staff(self.random.randint(1, 3))
+        told: Any = Trace() if trace is None else trace
+        self.trace = told
+        limits = Limits(max_calls=8, max_talk_s=30.0)
+        early = self.random.random() < 0.5
+        trunk = Trunk("carrier", (), early_media=early, dial="sip:{number}@127.0.0.1")
+        settings = Settings(Sip(), (trunk,), limits, Recording())
+        self.customer_first = self.random.random() < 0.5
+        self.n_agents = self.random.randint(1, 3)
+        people = staff(self.n_agents, customer_first=self.customer_first)
         self.acd = Acd(people, BOOK, 64, self.now, self._tell_trace)
-        self.switch = make_switch(
-            settings, people, BOOK, self.acd, self.phones, self.sound, self.records, self.trace,
+        self.promises, self.errands = Promises(), Errands(self)
+        rooms = Rooms(
+            self.acd, self.phones, self.sound, self.records, self.promises, self.errands, self.trace,
+            lambda queue: rows.n_logged_in(self.acd.core, self.acd.floor, queue),
             lambda now: EPOCH + timedelta(seconds=now),
         )  # fmt: skip
+        self.switch = make_switch(Setup(settings, people, BOOK), rooms)
         self.acd.begin_day(self.now)
+
+    def on_line(self) -> set[str]:
+        """Callers whose calls are up and admitted."""
+        return {live.caller.ani for live in self.switch.calls.values() if live.is_on_line}
 
     def _tell_trace(self, now: float, verb: str, arguments: dict[str, Any], followed: Sequence[Any]) -> None:
         self.trace.write_acd(now, EPOCH + timedelta(seconds=now), verb, arguments, followed)
@@ -287,38 +451,45 @@ class World:
             self.later(self.random.uniform(0, 20), self._call)
         for _ in range(self.random.randint(0, 3)):
             self.later(self.random.uniform(0, 40), self._meddle)
-        while self._later or self.switch.calls:
+        end_at = self.now + 600.0
+        while self._later or self.switch.calls or (len(self.switch.calling_back.registry) and self.now < end_at):
             due = self.switch.deadline()
             if self._later:
                 due = min(due, self._later[0][0])
             assert due < self.now + 100_000, "calls live on, and nothing will ever happen to them"
             self.now = max(self.now, due)
-            while self._later and self._later[0][0] <= self.now:
-                heapq.heappop(self._later)[2]()
-            self.switch.round(self.now)
-            self._check_agreement()
-        self._let_time_pass(100.0)
+            self._do_what_is_due()
+        self._close_shop()
         self._check_end()
 
-    def _let_time_pass(self, seconds: float) -> None:
-        """Wrap-ups and pauses end."""
-        until = self.now + seconds
-        while (due := self.acd.deadline()) <= until:
+    def _do_what_is_due(self) -> None:
+        while self._later and self._later[0][0] <= self.now:
+            heapq.heappop(self._later)[2]()
+        self.switch.round(self.now)
+        self._check_agreement()
+
+    def _close_shop(self) -> None:
+        """Nobody is called back any more; wrap-ups and pauses end."""
+        self.switch.is_draining = True
+        until = self.now + 100.0
+        while self.switch.calls or self._later or self.acd.deadline() <= until:
+            due = min(self.acd.deadline(), self.switch.deadline(), self._later[0][0] if self._later else until + 1)
             self.now = max(self.now, due)
-            self.switch.round(self.now)
-        self.now = until
-        self.switch.round(until)
+            self._do_what_is_due()
+        self.now = max(self.now, until)
+        self.switch.round(self.now)
 
     def _call(self) -> None:
         self.n_calls += 1
         dnis = self.random.choice(("100",) * 9 + ("999",))
         patience_s = self.random.choice((0.0, 0.01, 2.0, 3.0, 8.0, 12.0, 30.0, 60.0))
-        self.phones.arrive(self.switch.new_call(), f"+{self.n_calls}", dnis, patience_s)
+        number = self.random.choice(("", *(f"+8613800138{n:03}" for n in range(4))))
+        self.phones.arrive(self.switch.new_call(), number, dnis, patience_s)
 
     def _meddle(self) -> None:
         """An operator, at any moment."""
         agent = self.random.choice(list(self.acd.agents))
-        match self.random.randrange(4):
+        match self.random.randrange(6):
             case 0:
                 self.acd.log_out(agent, self.now)
                 self.later(5.0, lambda: self._back(agent))
@@ -330,6 +501,23 @@ class World:
                 self.switch.hang_up(self.random.choice(list(self.switch.calls)), "operator", self.now)
             case 3:
                 self.switch.is_draining = not self.switch.is_draining
+                self.switch.calling_back.wake()
+            case 4:
+                self._reload()
+            case 5:
+                if owed := self.switch.calling_back.registry.entries():
+                    entry = self.random.choice(owed)
+                    if call := self.switch.calling_back.registry.cancel(entry.number, "somebody", self.switch.utc()):
+                        self.switch.hang_up(call, "somebody", self.now)
+
+    def _reload(self) -> None:
+        """Other times, another order of who rings first, a plan that asks for more: for calls that wait too."""
+        people = staff(self.n_agents, self.random.choice((4.0, 8.0)), self.random.random() < 0.5, 1.0)
+        relax = self.random.choice(((), (steps.Relax(3.0, head_start_s=30.0),)))
+        changed = tuple(replace(s, relax=relax) if isinstance(s, steps.Queue) else s for s in BOOK.steps)
+        book = replace(BOOK, steps=changed)
+        self.acd.apply(people, book, self.now)
+        self.switch.apply(Setup(self.switch.setup.settings, people, book))
 
     def _back(self, agent: str) -> None:
         self.acd.log_in(agent, self.now)
@@ -361,11 +549,13 @@ class World:
 
     def _check_end(self) -> None:
         assert not self.phones.legs and not self.sound.music and not self.sound.plays and not self.sound.bridges
-        assert not self.sound.recorded
+        assert not self.sound.recorded and not self.sound.messages
+        assert not self.switch.boxes.taking and not self.switch.recordings and not self.switch.boxes.opened
         states = {name: AgentState(self.acd.core.agent_state(handle)[0]) for name, handle in self.acd.agents.items()}
         assert all(state is AgentState.READY for state in states.values()), states
         cdrs = Counter(cdr.call for cdr in self.records.cdrs)
-        assert len(cdrs) == self.n_calls and set(cdrs.values()) <= {1}, cdrs
+        inbound = [cdr for cdr in self.records.cdrs if cdr.kind == "inbound"]
+        assert len(inbound) == self.n_calls and set(cdrs.values()) <= {1}, cdrs
         assert {cdr.call for cdr in self.records.opened} <= set(cdrs)
         assert all(cdr.disposition and cdr.ended_at is not None for cdr in self.records.cdrs)
         recorded = Counter(cdr.call for cdr in self.records.cdrs if cdr.recording)
@@ -373,9 +563,26 @@ class World:
         talks = Counter(segment.call for segment in self.records.segments if segment.kind == "talk")
         assert talks == Counter(cdr.call for cdr in self.records.cdrs if cdr.connected_at is not None)
         row = self.acd.queue_rows(self.now)[0]
-        answered = sum(cdr.agent is not None for cdr in self.records.cdrs)
-        abandoned = sum(cdr.disposition == "abandoned" for cdr in self.records.cdrs)
-        assert (row["answered"], row["abandoned"]) == (answered, abandoned)
+        waits = Counter(segment.outcome for segment in self.records.segments if segment.kind == "queue")
+        assert (row["answered"], row["abandoned"]) == (waits["answered"], waits["abandoned"])
+        self._check_promises(inbound)
+
+    def _check_promises(self, inbound: list[Cdr]) -> None:
+        """Nobody is forgotten, nobody is owed two calls, and what is over says why."""
+        assert not self.promises.waiting
+        entries = self.records.callbacks.values()
+        owed = [entry for entry in entries if entry.is_active]
+        assert {entry.id for entry in owed} == {entry.id for entry in self.switch.calling_back.registry.entries()}
+        assert len({entry.number for entry in owed}) == len(owed) and {entry.state for entry in owed} <= {"open"}
+        assert all(entry.result for entry in entries if not entry.is_active)
+        for cdr in inbound:
+            waited = [s for s in self.records.segments if s.call == cdr.call and s.kind == "queue"]
+            was_abandoned = cdr.disposition == "abandoned" and waited[-1].ended_at - waited[-1].began_at >= 2.0
+            if cdr.ani and (was_abandoned or cdr.disposition == "timed_out"):
+                assert cdr.call in self.records.callbacks, f"{cdr.call} is forgotten"
+        talked = {cdr.call for cdr in self.records.cdrs if cdr.kind == "callback" and cdr.connected_at is not None}
+        kept = {entry.call for entry in entries if entry.state == "done"}
+        assert talked == kept, "a talk that kept no promise, or a promise kept without a talk"
 
 
 def ladder(world: World) -> str:

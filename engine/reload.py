@@ -1,0 +1,140 @@
+"""A changed configuration while calls are up: read beside the engine, taken by it between two rounds, all or nothing.
+
+A thread of its own reads and checks the files and makes the sounds, however long that takes. The engine then swaps in
+one step what the rooms have of the configuration. New calls use it; calls that wait walk on in the plans they began
+with, while queues, agents and what their steps ask for are the new ones (engine/acd: apply). A mistake anywhere leaves
+everything as it is. What only a start can change is kept as it was and told.
+
+Counterparts: engine/config, which reads; app, whose loop serves.
+"""
+
+import logging
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from engine import config
+from engine.acd import NoRoom
+from engine.callflow.errors import CallError
+from engine.callflow.settings import Settings
+from engine.control import ControlError
+from engine.media import sounds
+from engine.switch import Setup
+
+if TYPE_CHECKING:
+    from engine.app import Daemon
+
+log = logging.getLogger("agner")
+
+# What a running daemon holds on to: sockets, files, threads and the conference bridge are made of these.
+FIXED = ("sip", "storage", "folder", "clock_rate", "trace_days")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the thread brings back."""
+
+    loaded: config.Configuration
+    recorded: sounds.Sounds
+    changes: list[str]
+    is_dry: bool
+    answer: "Future[Any]"
+
+
+class Reload:
+    def __init__(self, daemon: "Daemon", folder: Path) -> None:
+        self._daemon, self._folder = daemon, folder
+        self._read: SimpleQueue[Read] = SimpleQueue()
+        self._is_reading = threading.Lock()
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """By a signal: begun in the engine's next round, and its outcome is logged."""
+        self._is_asked = True
+
+    def begin(self, is_dry: bool = False) -> "Future[Any]":
+        """The outcome: {"applied", "changes", "kept"}, or ControlError with all complaints. `is_dry`: only look."""
+        answer: Future[Any] = Future()
+        if not self._is_reading.acquire(blocking=False):
+            raise ControlError("a configuration is being read already")
+        thread = threading.Thread(target=self._load, args=(is_dry, answer), name="reload", daemon=True)
+        thread.start()
+        return answer
+
+    def serve(self) -> None:
+        """In each round of the engine; next to nothing when there is nothing."""
+        if self._is_asked:
+            self._is_asked = False
+            try:
+                self.begin().add_done_callback(_log_outcome)
+            except ControlError as error:
+                log.warning("SIGHUP: %s", error)
+        try:
+            read = self._read.get_nowait()
+        except Empty:
+            return
+        try:
+            read.answer.set_result(self._apply(read))
+        except ControlError as error:
+            read.answer.set_exception(error)
+
+    def _load(self, is_dry: bool, answer: "Future[Any]") -> None:
+        running = self._daemon.running
+        try:
+            loaded = config.load(self._folder)
+            recorded = sounds.load(loaded.sounds, running.settings.clock_rate)
+            changes = _changes(running, loaded)
+        except config.Complaints as complaints:
+            answer.set_exception(ControlError("\n".join(str(complaint) for complaint in complaints.found)))
+        except (CallError, OSError) as error:
+            answer.set_exception(ControlError(str(error)))
+        except Exception as error:  # whatever is wrong with it, the old one stands
+            log.exception("reload")
+            answer.set_exception(ControlError(f"{type(error).__name__}: {error}"))
+        else:
+            self._read.put(Read(loaded, recorded, changes, is_dry, answer))
+        finally:
+            self._is_reading.release()
+
+    def _apply(self, read: Read) -> dict[str, Any]:
+        daemon, loaded = self._daemon, read.loaded
+        settings = merged(daemon.running.settings, loaded.settings)
+        kept = [name for name in FIXED if getattr(settings, name) != getattr(loaded.settings, name)]
+        outcome = {"applied": not read.is_dry, "changes": read.changes, "kept": kept}
+        if read.is_dry:
+            return outcome
+        try:
+            daemon.acd.apply(loaded.staff, loaded.book, daemon.clock.now())
+        except NoRoom as error:
+            raise ControlError(f"{error}; a restart makes room") from None
+        daemon.media.renew(read.recorded)
+        daemon.errands.look_ups = settings.look_ups
+        daemon.switch.apply(Setup(settings, loaded.staff, loaded.book))
+        daemon.running = replace(loaded, settings=settings)
+        return outcome
+
+
+def _changes(old: config.Configuration, new: config.Configuration) -> list[str]:
+    parts = {"switch.yaml": "settings", "staff.yaml": "staff", "plans": "book", "prompts": "sounds"}
+    return [f"{name} has changed" for name, part in parts.items() if getattr(old, part) != getattr(new, part)]
+
+
+def merged(old: Settings, new: Settings) -> Settings:
+    """The new settings, as far as a daemon that runs can take them. Trunks change in limits and ways out; who may call
+    in is known by the SIP room since the start."""
+    sources = {trunk.name: trunk.sources for trunk in old.trunks}
+    trunks = tuple(replace(trunk, sources=sources[trunk.name]) for trunk in new.trunks if trunk.name in sources)
+    kept: dict[str, Any] = {name: getattr(old, name) for name in FIXED}
+    limits = replace(new.limits, max_calls=min(new.limits.max_calls, old.limits.max_calls))
+    return replace(new, trunks=trunks, limits=limits, **kept)
+
+
+def _log_outcome(answer: "Future[Any]") -> None:
+    if error := answer.exception():
+        log.error("SIGHUP: the configuration stays as it is:\n%s", error)
+    else:
+        outcome = answer.result()
+        log.info("SIGHUP: %d changes are taken up; kept until a restart: %s", len(outcome["changes"]), outcome["kept"])

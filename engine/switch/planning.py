@@ -1,0 +1,165 @@
+"""The plan's part of the conductor: what a call knows, which step comes next, errands. Counterpart: callflow/plan.py,
+the walk; engine/config/values.py, the names there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from engine.callflow import commands as do
+from engine.callflow import events as ev
+from engine.callflow import plan, steps
+from engine.callflow.events import Event
+from engine.callflow.record import BlacklistHit, SurveyAnswer
+from engine.switch.live import Live
+
+if TYPE_CHECKING:
+    from engine.switch.conductor import Switch
+
+_PLANNED: Mapping[type[plan.Step], Callable[..., Event]] = {
+    steps.Answer: ev.AnswerPlanned,
+    steps.EarlyMedia: ev.EarlyMediaPlanned,
+    steps.Play: ev.PlayPlanned,
+    steps.Ask: ev.AskPlanned,
+    steps.Consent: ev.AskPlanned,
+    steps.Voicemail: ev.VoicemailPlanned,
+    steps.Messages: ev.MessagesPlanned,
+    steps.Record: ev.RecordPlanned,
+    steps.Queue: ev.QueuePlanned,
+    steps.HangUp: ev.HangUpPlanned,
+}
+
+_NOWHERE = plan.Place("", 0, 0)
+
+# ---- what a call knows
+
+
+def situation(switch: Switch, live: Live) -> plan.Situation:
+    at = switch.utc().astimezone(ZoneInfo(live.book.timezone))
+    is_listed = partial(_is_listed, switch, live)
+    return plan.Situation(live.caller, at, values(switch, live), is_listed, live.dice)
+
+
+def values(switch: Switch, live: Live) -> dict[str, str]:
+    """What the call has learnt, and what the switch knows of it now."""
+    machine = live.machine
+    known = {**live.values, "call": machine.id}
+    if not hasattr(machine, "cdr"):
+        return known
+    if machine.cdr.queue:
+        known["queue"] = machine.cdr.queue
+        known["waited"] = f"{switch.now - machine.queued_at if machine.queue else live.waited_s:.0f}"
+    if machine.queue and (position := switch.acd.position(machine.id)):
+        known["position"] = str(position)
+        waits = zip(("ewt", "ewt.late"), switch.acd.estimate(machine.id, switch.now), strict=True)
+        known |= {name: f"{seconds:.0f}" for name, seconds in waits if seconds < float("inf")}
+    if agent := switch.agents.get(machine.cdr.agent or (machine.partner if machine.talk is not None else "")):
+        known |= {"agent": agent.id, "agent.name": agent.name}
+    return known
+
+
+def _is_listed(switch: Switch, live: Live, name: str, number: str) -> bool:
+    """There is one list. A hit is counted once for each call, without a word to the database."""
+    entry = switch.blacklist.find(number, switch.utc())
+    if entry and entry.pattern not in live.hits:
+        live.hits.add(entry.pattern)
+        switch.records.count_blacklist_hit(BlacklistHit(live.machine.id, entry.pattern, switch.now))
+    return entry is not None
+
+
+def remember(switch: Switch, live: Live, command: do.Remember) -> None:
+    live.values[command.name] = command.text
+
+
+# ---- the next step
+
+
+def take_step(switch: Switch, live: Live, command: do.TakeStep) -> None:
+    if live.is_callback:  # there is no plan for one whose wait ended without an agent
+        switch.then(live, ev.HangUpPlanned(steps.HangUp(_NOWHERE, {})))
+        return
+    now = situation(switch, live)
+    if live.step is None:
+        assert live.machine.plan
+        stop = live.book.enter(live.machine.plan, now)
+    else:
+        stop = live.book.after(live.step, command.result, now)
+    stop = _without_surveys(switch, live, stop, now)
+    live.values |= {name: text for name, text in stop.values.items() if now.values.get(name) != text}
+    live.step = stop.index
+    switch.then(live, _planned(switch, live, stop.step))
+
+
+def _without_surveys(switch: Switch, live: Live, stop: plan.Stop, now: plan.Situation) -> plan.Stop:
+    """A queue may be set to ask nobody; then a survey goes on as if the caller had said nothing."""
+    queue = switch.setup.queue(live.machine.cdr.queue)
+    passed: set[int] = set()
+    while queue and not queue.survey and isinstance(stop.step, steps.Ask) and stop.step.survey:
+        if stop.index in passed:
+            break
+        passed.add(stop.index)
+        stop = live.book.after(stop.index, "no_input", replace(now, values=stop.values))
+    return stop
+
+
+def _planned(switch: Switch, live: Live, step: plan.Step) -> Event:
+    if isinstance(step, steps.Transfer):
+        return ev.TransferPlanned(step, next(switch.transfers))
+    if isinstance(step, steps.Errand):
+        return ev.ErrandPlanned(step, next(switch.tickets))
+    if isinstance(step, steps.Queue) and (queue := switch.setup.queue(step.queue)):
+        step = replace(step, whisper=step.whisper or queue.whisper, greeting=step.greeting or queue.greeting)
+    return _PLANNED[type(step)](step)
+
+
+# ---- errands and answers
+
+
+def run_errand(switch: Switch, live: Live, command: do.RunErrand) -> None:
+    step, now = command.step, situation(switch, live)
+    result = "done"
+    match step:
+        case steps.LookUp():
+            number = now.value(step.number)
+            if number:
+                take = _taker(switch, live.machine.id, command.ticket, step.into)
+                switch.errands.look_up(step.source, number, step.within_s, take)
+                return
+            result = "unknown"
+        case steps.Webhook():
+            given = {key: now.value(text) for key, text in (step.values or {}).items()}
+            caller = {"call": live.machine.id, "ani": live.caller.ani, "dnis": live.caller.dnis}
+            switch.errands.tell(step.url, {**caller, **given})
+        case steps.Callback():
+            number, queue = now.value(step.number), now.value(step.queue)
+            is_promised = switch.calling_back.promise(switch, live, number, queue, step.reason)
+            result = "done" if is_promised else "no_number"
+    switch.then(live, ev.ErrandDone(command.ticket, result))
+
+
+def _taker(switch: Switch, call: str, ticket: int, into: str) -> Callable[[str, Mapping[str, str]], None]:
+    """What a look-up found is for the step that asked, and for no later one."""
+
+    def take(result: str, found: Mapping[str, str]) -> None:
+        live = switch.calls.get(call)
+        if live is None:
+            return
+        if live.machine.ticket == ticket:
+            live.values |= {f"{into}.{name}": text for name, text in found.items()}
+        switch.then(live, ev.ErrandDone(ticket, result))
+
+    return take
+
+
+def write_survey(switch: Switch, live: Live, command: do.WriteSurvey) -> None:
+    step = None if live.step is None else live.book.steps[live.step]
+    labels = dict(zip(step.choices, step.labels, strict=False)) if isinstance(step, steps.Ask) else {}
+    cdr, digit = live.machine.cdr, command.answer
+    answer = SurveyAnswer(
+        cdr.call, command.question, digit, labels.get(digit, ""), switch.now, queue=cdr.queue, agent=cdr.agent
+    )
+    switch.records.write_survey(answer)

@@ -1,0 +1,117 @@
+"""The queue, its agents and called legs: what the conductor does with what a call asks for from the first wait to the
+bridge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from engine.callflow import commands as do
+from engine.callflow import plan
+from engine.callflow.errors import SipError
+from engine.switch import planning
+from engine.switch.live import CALLER, Live
+
+if TYPE_CHECKING:
+    from engine.switch.conductor import Switch
+
+# ---- the queue
+
+
+def enqueue(switch: Switch, live: Live, command: do.Enqueue) -> None:
+    """A promised callback stands where its first call stood."""
+    step, now = command.step, switch.now
+    if step.preferred:
+        agent = planning.situation(switch, live).value(step.preferred.agent)
+        step = replace(step, preferred=replace(step.preferred, agent=agent))
+    arrival = live.place_at if step.keep_place and live.place_at is not None and live.place_at < now else None
+    if live.place_at is None:
+        live.place_at = now
+    switch.calling_back.waits(switch, live, step)
+    switch.acd.enqueue(live.machine.id, step, now, arrival)
+
+
+def leave_queue(switch: Switch, live: Live, command: do.LeaveQueue) -> None:
+    switch.acd.leave(live.machine.id, command.outcome, switch.now)
+
+
+# ---- agents
+
+
+def ring_agent(switch: Switch, live: Live, command: do.RingAgent) -> None:
+    """The phone shows whose call it is and what it is about."""
+    machine, known = live.machine, planning.values(switch, live)
+    queue = machine.queue.queue if machine.queue else machine.cdr.queue or ""
+    customer = known.get("customer.name", "") or live.caller.name
+    headers = {
+        "X-Agner-Call": machine.id,
+        "X-Agner-Queue": queue,
+        "X-Agner-Business": known.get("business", ""),
+        "X-Agner-Customer": customer,
+        "X-Agner-Level": known.get("customer.level", ""),
+        "X-Agner-Callback": "yes" if live.is_callback else "",
+    }
+    shown = (known.get("business", "") or queue, known.get("customer.level", ""), customer or live.caller.ani)
+    phone = switch.agents[command.agent].phone
+    given = {name: text for name, text in headers.items() if text}
+    dial(switch, live, command.offer, phone, given, " · ".join(text for text in shown if text))
+
+
+def take_offer(switch: Switch, live: Live, command: do.TakeOffer) -> None:
+    switch.acd.take(command.offer, switch.now)
+
+
+def decline_offer(switch: Switch, live: Live, command: do.DeclineOffer) -> None:
+    switch.acd.decline(command.offer, command.refusal, switch.now)
+
+
+def give_back_agent(switch: Switch, live: Live, command: do.GiveBackAgent) -> None:
+    switch.acd.give_back(command.offer, switch.now)
+
+
+def release_agent(switch: Switch, live: Live, command: do.ReleaseAgent) -> None:
+    switch.acd.release(live.machine.id, switch.now)
+
+
+# ---- called legs
+
+
+def dial_out(switch: Switch, live: Live, command: do.DialOut) -> None:
+    dial(switch, live, command.offer, command.uri, {"X-Agner-Call": live.machine.id})
+
+
+def dial(switch: Switch, live: Live, offer: int, uri: str, headers: Mapping[str, str], display_name: str = "") -> None:
+    leg = switch.sip.dial(live.machine.id, offer, uri, live.caller, headers, display_name)
+    live.legs[offer] = leg
+    switch.leg_calls[leg] = live.machine.id
+
+
+def dial_customer(switch: Switch, live: Live, command: do.DialCustomer) -> None:
+    """Over the trunk of the queue's callbacks, from the number that the customer had dialled; the agent who waits on
+    the line hears the queue's music."""
+    machine = live.machine
+    if not switch.calling_back.may_call(switch, live):
+        return
+    trunk = switch.setup.trunk(live.caller.trunk)
+    if trunk is None or not trunk.dial:
+        raise SipError(f"trunk {live.caller.trunk!r} takes no calls of ours")
+    uri = trunk.dial.replace("{number}", live.caller.ani)
+    from_us = plan.Caller(live.caller.dnis, live.caller.ani, trunk.name)
+    leg = switch.sip.dial_customer(machine.id, uri, from_us, {"X-Agner-Call": machine.id})
+    live.legs[CALLER] = leg
+    switch.leg_calls[leg] = machine.id
+    queue = switch.setup.queue(machine.cdr.queue)
+    if machine.talk is not None and queue and queue.music:
+        switch.media.start_music(live.legs[machine.talk], queue.music)
+
+
+def bridge(switch: Switch, live: Live, command: do.Bridge) -> None:
+    switch.media.bridge(live.legs[CALLER], live.legs[command.offer])
+    switch.calling_back.talks(switch, live)
+
+
+def hang_up_called(switch: Switch, live: Live, command: do.HangUpCalled) -> None:
+    if (leg := live.legs.get(command.offer)) is not None:
+        switch.sip.hang_up(leg, command.elsewhere)
