@@ -47,7 +47,7 @@ class Mailbox:
         heard = () if self._has_keys else self._mark_heard()
         match key:
             case "1":
-                return self._play((), is_cut=True)
+                return self._play((), is_cut=self.deadline is None)
             case "2":
                 return self._next((), heard)
             case "3":
@@ -120,10 +120,10 @@ class Mailbox:
         return Turn(items, is_cut, commands)
 
     def _next(self, said: tuple[Item, ...], commands: tuple[Command, ...]) -> Turn:
-        self._messages = self._messages[1:]
+        is_cut, self._messages = self.deadline is None, self._messages[1:]
         if self._messages:
-            return self._play(said, commands, is_cut=True)
-        return replace(self._leave((*said, "end_of_messages"), "done"), is_cut=True, commands=commands)
+            return self._play(said, commands, is_cut)
+        return replace(self._leave((*said, "end_of_messages"), "done"), is_cut=is_cut, commands=commands)
 
     def _mark_heard(self) -> tuple[Command, ...]:
         message = self._messages[0]
