@@ -122,13 +122,15 @@ def test_without_barge_in_keys_count_only_after_the_items(ask: Ask, text: str) -
 
 # ---- a mailbox
 
+CALLERS_NUMBER = Say("phone", "13800138000")
+
 
 def message(id: str, number: str = "13800138000", heard: bool = False) -> Message:
     at = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
     return Message(id, "agent:101", number, id, at, 12.0, f"{id}.wav", heard_at=at if heard else None)
 
 
-def heard(id: str, who: Item = Say("phone", "13800138000")) -> tuple[Item, ...]:
+def heard(id: str, who: Item = CALLERS_NUMBER) -> tuple[Item, ...]:
     when = (Say("date", "2026-11-20"), Say("time", "09:05"))
     return ("message_from", who, "received_at", *when, Recorded(f"{id}.wav"))
 
