@@ -283,9 +283,10 @@ class Acd:
         """For a waiting call (others: the same, without a place). Keys:
 
         state, queue, position, key (-inf: strict priority), head_start_s, step, waited_s, expires, held_until (None: not
-        held), declined [agent], needs (OR of ANDs in force, {skill: level}), before [(call, queue)]: the calls that come
-        earlier in the global order in any queue of this call's agents, first first, at most 100; agents [(agent,
-        Verdict, until)]: everybody who serves the queue, OK first; until: when time alone ends the reason, else None."""
+        held), preferred (0: nobody), declined [agent], needs (OR of ANDs in force, {skill: level}), before [(call,
+        queue)]: the calls that come earlier in the global order in any queue of this call's agents, first first, at most
+        100; agents [(agent, Verdict, until)]: everybody who serves the queue, OK first; until: when time alone ends the
+        reason, else None."""
     def why_agent(self, agent: int, now: float) -> dict[str, Any]:
         """state, reason, since, call (of now), next: the call this agent gets if READY now (0: none), queues [(queue, its
         first call, Verdict about it)]."""

@@ -1189,7 +1189,7 @@ cdef class Acd:
             "state": CallState(it.state), "queue": k.queues[it.queue].handle, "position": self.position(call),
             "key": -INFINITY if it.head == INFINITY else it.arrival - it.head, "head_start_s": it.head, "step": it.step,
             "waited_s": k.now - it.enqueued, "expires": it.expires,
-            "held_until": it.hold_until if it.held else None,
+            "held_until": it.hold_until if it.held else None, "preferred": k.agents[it.preferred].handle,
             "declined": [k.agents[it.declined[i]].handle for i in range(it.n_declined) if it.declined[i] > 0],
             "needs": [dict(term) for term in self.terms_of[needs_now(k, c)]],
             "before": self.calls_before(c), "agents": agents,

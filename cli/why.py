@@ -1,5 +1,6 @@
 """`agner why`: why a call waits, which call an agent gets next. Counterpart: engine/why.py, through the daemon."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ VERDICTS = {
     "RESERVE_OFF": "kept in reserve, and the queue is not in need",
     "TOO_EARLY": "helps this queue only from a longer wait on",
     "LACKS_SKILL": "lacks a skill it needs",
+    "NOT_IN_GROUP": "not of the group whose turn it is",
     "HELD": "the call waits for its preferred agent",
     "DECLINED": "declined this call, and others are untried",
     "NOT_WAITING": "the call is offered or in talk already",
@@ -53,6 +55,8 @@ def why_call(folder: Path, call: str, as_json: bool) -> None:
         return
     screen = console()
     screen.print(_sentence(row))
+    for line in _who_and_when(row):
+        screen.print(line)
     if row["before"]:
         screen.print("\nBefore it: " + ", ".join(f"{one['call']} ({one['queue']})" for one in row["before"]))
     shown = table("agent", "now", "time left (s)")
@@ -60,6 +64,43 @@ def why_call(folder: Path, call: str, as_json: bool) -> None:
         shown.add_row(cell(one["agent"]), cell(VERDICTS[one["verdict"]]), seconds(one["in_s"]))
     screen.print()
     screen.print(shown)
+
+
+def _who_and_when(row: Row) -> Iterator[str]:
+    """Whose turn it is, who comes first, what changes as it waits on."""
+    if row["preferred"]:
+        alone = f", alone for {row['held_in_s']:.0f} s yet" if row["held_in_s"] is not None else ""
+        yield f"First: agent {row['preferred']}{alone}"
+    if row["groups"]:
+        yield f"Its turn: group {' or '.join(row['groups'])}"
+    for rung in row["later"]:
+        who = f"group {' or '.join(rung['groups'])}" if rung["groups"] else "everybody"
+        parts = [who, f"needs {_needs(rung['needs'])}"]
+        if rung["strict_priority"]:
+            parts.append("strict priority")
+        elif rung["head_start_s"]:
+            parts.append(f"head start {rung['head_start_s']:g} s")
+        yield f"In {rung['in_s']:.0f} s: {', '.join(parts)}"
+    if reserves := row["reserves"]:
+        yield f"Reserves of the queue: {_reserves(reserves)}"
+
+
+def _reserves(reserves: Row) -> str:
+    which = "until" if reserves["serve_now"] else "from"
+    limits = []
+    if reserves["from_wait_s"] is not None:
+        wait = reserves[f"{which}_wait_s"]
+        limits.append(f"a wait of {wait:g} s" if wait or which == "from" else "nobody waits")
+    if reserves["from_sl_percent"] is not None:
+        limits.append(f"a service level of {reserves[f'{which}_sl_percent']:g} %")
+    if reserves["serve_now"]:
+        return f"serve it now, until {' and '.join(limits)}"
+    return f"stand by, from {' or '.join(limits)} on"
+
+
+def _needs(terms: list[dict[str, int]]) -> str:
+    ways = [" and ".join(f"{skill}>={level}" for skill, level in term.items()) for term in terms]
+    return " or ".join(ways) or "no skill"
 
 
 def _sentence(row: Row) -> str:
@@ -70,8 +111,7 @@ def _sentence(row: Row) -> str:
         parts.append("strict priority")
     elif row["head_start_s"]:
         parts.append(f"head start {row['head_start_s']:g} s")
-    needs = " or ".join(" and ".join(f"{skill}>={level}" for skill, level in term.items()) for term in row["needs"])
-    parts.append(f"needs {needs or 'no skill'}")
+    parts.append(f"needs {_needs(row['needs'])}")
     if row["relaxation_step"]:
         parts.append(f"relaxed to step {row['relaxation_step']}")
     if row["leaves_in_s"] is not None:

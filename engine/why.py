@@ -10,6 +10,7 @@ from typing import Any
 
 from acd_core import AgentState, Verdict
 from engine.acd import Acd, UnknownName
+from engine.callflow.staff import Agent
 
 Row = dict[str, Any]
 
@@ -17,31 +18,62 @@ Row = dict[str, Any]
 def call(acd: Acd, name: str, now: float) -> Row:
     """A call in a queue, or in talk with an agent. Raises UnknownName for one that is in neither.
 
-    `before` are the calls that its queue's agents would get first; `agents` tells of each whether that agent could take
-    it now (OK), and if not why not and in how many seconds that ends, where time alone ends it.
+    `groups` are those whose turn it is ([]: everybody), `later` what it asks as it waits on, `preferred` the agent who
+    comes first, `held_in_s` for how long yet that one alone. `before` are the calls that its queue's agents would get
+    first; `agents` tells of each whether that agent could take it now (OK), and if not why not and in how many seconds
+    that ends, where time alone ends it.
     """
     handle = acd.handle_of(name)
     if handle is None:
         raise UnknownName(f"no call {name!r} is in a queue or in talk")
     found = acd.core.why_call(handle, now)
+    floor, ladder, step = acd.floor, acd.ladder_of(name), found["step"]
+    queue, groups = floor.queue_names[found["queue"]], ladder[step]["groups"]
     return {
         "call": name,
         "state": found["state"].name,
-        "queue": acd.floor.queue_names[found["queue"]],
+        "queue": queue,
         "position": found["position"] or None,
         "waited_s": round(found["waited_s"], 3),
         "head_start_s": _finite(found["head_start_s"]),
         "strict_priority": found["head_start_s"] == math.inf,
         "leaves_in_s": _from_now(found["expires"], now),
-        "relaxation_step": found["step"],
-        "needs": [{acd.floor.skill_name(skill): level for skill, level in term.items()} for term in found["needs"]],
-        "declined_by": [acd.floor.agent_names[agent] for agent in found["declined"]],
-        "before": [{"call": acd.call_name(other), "queue": acd.floor.queue_names[queue]} for other, queue in found["before"]],
+        "relaxation_step": step,
+        "needs": [floor.skill_levels(term) for term in found["needs"] if floor.skill_levels(term)],
+        "groups": groups,
+        "later": [_later(rung, found["waited_s"]) for rung in ladder[step + 1 :]],
+        "preferred": floor.agent_names.get(found["preferred"]),
+        "held_in_s": _from_now(found["held_until"], now),
+        "reserves": floor.reserves(queue, now),
+        "declined_by": [floor.agent_names[agent] for agent in found["declined"]],
+        "before": [
+            {"call": acd.call_name(other), "queue": floor.queue_names[handle]} for other, handle in found["before"]
+        ],
         "agents": [
-            {"agent": acd.floor.agent_names[agent], "verdict": verdict.name, "in_s": _from_now(moment, now)}
+            {
+                "agent": floor.agent_names[agent],
+                "verdict": _verdict(verdict, floor.staff.agents[floor.agent_names[agent]], groups),
+                "in_s": _from_now(moment, now),
+            }
             for agent, verdict, moment in found["agents"]
         ],
     }
+
+
+def _later(rung: Row, waited_s: float) -> Row:
+    return {
+        "in_s": round(max(0.0, rung["after_s"] - waited_s), 3),
+        "needs": [dict(term) for term in rung["needs"]],
+        "groups": rung["groups"],
+        "head_start_s": _finite(rung["head_start_s"]),
+        "strict_priority": rung["head_start_s"] == math.inf,
+    }
+
+
+def _verdict(verdict: Verdict, agent: Agent, groups: list[str]) -> str:
+    """To the core a group is one more skill."""
+    lacks_group = bool(groups) and set(groups).isdisjoint(agent.groups)
+    return "NOT_IN_GROUP" if verdict == Verdict.LACKS_SKILL and lacks_group else verdict.name
 
 
 def agent(acd: Acd, name: str, now: float) -> Row:

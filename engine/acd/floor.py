@@ -7,6 +7,7 @@ what a reload changes, and what of all this a checkpoint of the trace holds.
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import acd_core
@@ -132,12 +133,26 @@ class Floor:
             terms = [{**term, self.groups[groups]: 1} for term in terms or [{}]]
         return self.core.needs(terms)
 
-    def skill_name(self, number: int) -> str:
-        """Also of a set of groups."""
-        for names, known in self.groups.items():
-            if known == number:
-                return f"group {' or '.join(names)}"
-        return next(name for name, known in self.skills.items() if known == number)
+    def skill_levels(self, term: Mapping[int, int]) -> dict[str, int]:
+        """One AND of needs by name; without the sets of groups, which are skills to the core alone."""
+        names = {number: name for name, number in self.skills.items()}
+        return {names[number]: level for number, level in term.items() if number in names}
+
+    def reserves(self, queue: str, now: float) -> Row | None:
+        """When those kept for the queue serve it, and whether they do now. None: nobody is kept."""
+        places = [place for agent in self.staff.agents.values() for place in agent.queues]
+        if not any(place.reserve for place in places if place.queue == queue):
+            return None
+        asked = self.staff.queues[queue]
+        snapshot = self.core.snapshot("queues", now)
+        is_on = bool(snapshot["reserve_on"][snapshot["queue"] == self.queues[queue]][0])
+        return {
+            "serve_now": is_on,
+            "from_wait_s": asked.reserve_on_s if asked.reserve_on_s < inf else None,
+            "until_wait_s": asked.reserve_off_s,
+            "from_sl_percent": asked.reserve_on_sl or None,
+            "until_sl_percent": max(asked.reserve_on_sl, asked.reserve_off_sl),
+        }
 
     # ---- what is configured
 
@@ -206,7 +221,7 @@ class Floor:
             "ring_s": queue.ring_for_s,
             "wrap_up_s": queue.wrap_up_s,
             "max_waiting": -1 if queue.max_length is None else queue.max_length,
-            "max_ewt_s": float("inf") if queue.max_ewt_s is None else queue.max_ewt_s,
+            "max_ewt_s": inf if queue.max_ewt_s is None else queue.max_ewt_s,
             "needs_agent": any(step.leave_without_agents for step in asking),
             "needs_skill": any(step.leave_without_skill for step in asking),
             "sl_s": queue.sl_within_s,

@@ -33,7 +33,9 @@ class Spans:
     def end_but(self, agents: Iterable[int], now: float) -> None:
         """Who is none of these works here no more."""
         for agent in self._open.keys() - set(agents):
-            self._ended.append(replace(self._open.pop(agent), ended_at=now))
+            last = self._open.pop(agent)
+            if now > last.began_at:
+                self._ended.append(replace(last, ended_at=now))
 
     def take(self) -> list[AgentSpan]:
         ended, self._ended = self._ended, []
