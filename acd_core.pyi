@@ -158,7 +158,7 @@ class Acd:
         ring_s: float = ...,  # inf; then OFFER_EXPIRED
         wrap_up_s: float = ...,  # 0; inf = until ready()
         max_waiting: int = ...,  # -1: no limit; applies to calls that find nobody free
-        max_ewt_s: float = ...,  # inf; limit of the estimated median wait
+        max_ewt_s: float = ...,  # inf; limit of the estimated median wait, see estimate()
         needs_agent: bool = ...,  # False; True: refuse when nobody is logged in, overflow when the last leaves
         needs_skill: bool = ...,  # False; True: refuse when nobody logged in fits any step
         sl_s: float = ...,  # 20: answered within this counts for the service level
@@ -269,7 +269,13 @@ class Acd:
     def position(self, call: int) -> int:
         """1 = next of its queue; 0 when not waiting."""
     def estimate(self, call: int, now: float) -> tuple[float, float]:
-        """Median and 80th percentile of the wait still to come, s; inf with nobody working; (0, 0) when not waiting."""
+        """Median and 80th percentile of the wait still to come, s; (0, 0) when not waiting.
+
+        From the working agents who can take this call (skills of its step, from_s, reserves, declines; later steps and
+        waits as they come), what a call costs them lately, those of its queue before it by the share of agents they have
+        in common, overtaking and giving up as measured. inf: nobody who works can take it, now or at a later step. A held
+        call: as if its preferred agent did not come free. Between events it never rises. Each queue tells 32 kinds of
+        needs apart; calls of further ones are told as those without. Cost: that of the queue's kinds of needs."""
     def call_state(self, call: int) -> int: ...
     def agent_state(self, agent: int) -> tuple[int, int, float]:
         """(AgentState, reason, since)."""

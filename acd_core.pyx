@@ -17,18 +17,19 @@ The proof that it is so: tests/core drives this file and a model without any ind
 
 How it is fast
 --------------
-An agent who becomes free looks at the first call of each (queue, needs) bucket of its own queues, not at calls. A call
-that arrives looks at its queue's free agents in order. Timers are one heap. So an event costs in the order of the agent's
-queues times the different needs waiting in them, plus logarithms; nothing is allocated on the way (only the buffer of
-outputs grows, when nobody drains it).
+An agent who becomes free looks at the first call of each (queue, needs) line of its own queues, not at calls. A call
+that arrives looks at its queue's free agents in order. Timers wait on lists, and are put in order when their time is
+near. So an event costs in the order of the agent's queues times the different needs waiting in them, plus logarithms;
+nothing is allocated on the way (only the buffer of outputs grows, when nobody drains it).
 
 Where things are
 ----------------
-acd/structs.pxi     what is remembered, handles -> indices     acd/order.pxi      ordered trees, timer heap
-acd/eligible.pxi    who may take which call                    acd/match.pxi      pairs: strategies, buckets, rematch
-acd/verbs.pxi       what happens: agents, offers, calls, time  acd/estimate.pxi   expected wait
-acd/play.pxi        one verb in, by number                     acd/snapshots.pxi  rows for boards and reports
-acd/audit.pxi       the invariants, asserted the slow way      here               the class, configuration, `why`
+acd/structs.pxi     what is remembered, handles -> indices     acd/order.pxi      ordered trees
+acd/timers.pxi      what is due when                           acd/eligible.pxi   who may take which call
+acd/match.pxi       pairs: strategies, lines, rematch          acd/estimate.pxi   who is able, expected wait
+acd/verbs.pxi       what happens: agents, offers, calls, time  acd/play.pxi       one verb in, by number
+acd/snapshots.pxi   rows for boards and reports                acd/audit.pxi      the invariants, asserted the slow way
+here                the class, configuration, `why`
 
 An ACD_CHECKS=1 build audits itself after every verb (while small) and can be told to break one law at a time, so that
 the tests can show that each law is needed (LAW in the code; break_law()). In the production build LAW(x) is 1.
@@ -39,7 +40,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from libc.math cimport INFINITY, exp, fmax, fmin, isnan, llround, log, sqrt
+from libc.math cimport INFINITY, exp, isnan, log, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
@@ -50,6 +51,11 @@ cdef extern from *:
     #include <stdlib.h>
     #include <sys/mman.h>
     #define popcount64(x) __builtin_popcountll(x)
+    #define lowest_bit(x) __builtin_ctz(x)
+    #define lowest_bit64(x) __builtin_ctzll(x)
+    #define FAR_S 1e14
+    #define lesser(x, y) ((x) < (y) ? (x) : (y))
+    #define greater(x, y) ((x) > (y) ? (x) : (y))
 
     /* Arrays of many megabytes in huge pages, where the kernel grants them: far fewer misses of the address cache. */
     static void prefer_huge_pages(void *p, size_t bytes)
@@ -72,6 +78,11 @@ cdef extern from *:
     #endif
     """
     int popcount64(uint64_t x) noexcept nogil
+    int lowest_bit(uint32_t x) noexcept nogil
+    int lowest_bit64(uint64_t x) noexcept nogil
+    const double FAR_S
+    double lesser(double x, double y) noexcept nogil
+    double greater(double x, double y) noexcept nogil
     void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
     void prefer_huge_pages(void* p, size_t bytes) noexcept nogil
     bint LAW(int x) noexcept nogil
@@ -204,9 +215,10 @@ class BrokenInvariant(AcdError):
 
 include "acd/structs.pxi"
 include "acd/order.pxi"
+include "acd/timers.pxi"
 include "acd/eligible.pxi"
-include "acd/match.pxi"
 include "acd/estimate.pxi"
+include "acd/match.pxi"
 include "acd/verbs.pxi"
 include "acd/play.pxi"
 include "acd/audit.pxi"
@@ -294,20 +306,23 @@ cdef class Acd:
         k.max_calls, k.max_agents, k.max_queues, k.max_serving = n_calls, n_agents, n_queues, n_serving
         k.call_mask, k.agent_mask, k.queue_mask = slots - 1, staff - 1, lines - 1
         k.offer_mask = 2 * staff - 1
-        k.hash_mask = power_of_two(n_calls) - 1
         k.calls = <Call*>room(slots + 1, sizeof(Call))
         k.call_nodes = <Node*>room(slots + 1, sizeof(Node))
         k.agents = <Agent*>room(staff + 1, sizeof(Agent))
         k.levels = <uint8_t*>room(staff + 1, N_SKILLS)
         k.queues = <Queue*>room(lines + 1, sizeof(Queue))
-        k.first_bucket = <int32_t*>room(lines + 1, sizeof(int32_t))
+        k.first_line = <int32_t*>room(lines + 1, sizeof(int32_t))
         k.serving = <Serving*>room(n_serving + 1, sizeof(Serving))
+        k.serving_counts = <ServingCount*>room(n_serving + 1, sizeof(ServingCount))
         k.serving_nodes = <Node*>room(n_serving + 1, sizeof(Node))
-        k.buckets = <Bucket*>room(n_calls + 2, sizeof(Bucket))
-        k.bucket_hash = <int32_t*>room(k.hash_mask + 1, sizeof(int32_t))
-        k.timers = <Timer*>room(n_calls + n_agents + 2, sizeof(Timer))
-        k.timer_of = <int32_t*>room(slots + staff + 2, sizeof(int32_t))
-        k.first_timer_of_calls = <int32_t>staff
+        k.timers = <Timer*>room(n_calls + n_agents + 4, sizeof(Timer))
+        k.due = <Due*>room(slots + staff + 2, sizeof(Due))
+        for i in range(<int32_t>(slots + staff + 2)):
+            k.due[i].at = INFINITY
+        k.later = <int32_t*>room(N_QUARTERS, sizeof(int32_t))
+        k.later_some = <uint64_t*>room(N_QUARTERS // 64, sizeof(uint64_t))
+        k.quarter, k.next_quarter_at = quarter_of(-INFINITY), -INFINITY
+        k.first_due_of_calls = <int32_t>staff
         k.offers = <OfferSlot*>room(2 * staff, sizeof(OfferSlot))
         k.freed = <int32_t*>room(staff + 1, sizeof(int32_t))
         k.best_of = <int32_t*>room(staff + 1, sizeof(int32_t))
@@ -318,16 +333,16 @@ cdef class Acd:
         k.needs = <Needs*>room(k.max_needs, sizeof(Needs))
         k.terms = <Term*>room(k.max_terms, sizeof(Term))
         k.ladders = <Ladder*>room(k.max_ladders, sizeof(Ladder))
-        k.ladder_mask = 4095
+        k.max_lines = 2 * n_queues + 64
+        k.lines = <Line*>room(k.max_lines, sizeof(Line))
+        k.flows = <Flow*>room(k.max_lines, sizeof(Flow))
+        k.ladder_mask = power_of_two(max(4096, 2 * n_queues)) - 1
         k.ladder_hash = <int32_t*>room(k.ladder_mask + 1, sizeof(int32_t))
         k.events = <Event*>room(k.max_events, sizeof(Event))
-        k.n_needs = k.n_ladders = 1
+        k.n_needs = k.n_ladders = k.n_lines = 1
         for i in range(1, n_serving):
             k.serving[i].next = i + 1
         k.free_serving = 1
-        for i in range(1, n_calls + 1):
-            k.buckets[i].next = i + 1
-        k.free_bucket = 1
         self.interned = {(): 0}
         self.terms_of = [()]
         self.steps_of = [()]
@@ -336,9 +351,9 @@ cdef class Acd:
         cdef Core* k = &self.k
         for p in (
             <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.agents, <size_t>k.levels, <size_t>k.queues,
-            <size_t>k.first_bucket, <size_t>k.serving, <size_t>k.serving_nodes, <size_t>k.buckets,
-            <size_t>k.bucket_hash,
-            <size_t>k.timers, <size_t>k.timer_of, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
+            <size_t>k.first_line, <size_t>k.serving, <size_t>k.serving_counts, <size_t>k.serving_nodes,
+            <size_t>k.lines, <size_t>k.flows,
+            <size_t>k.timers, <size_t>k.due, <size_t>k.later, <size_t>k.later_some, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
             <size_t>k.expiring, <size_t>k.dirty,
             <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders, <size_t>k.ladder_hash, <size_t>k.events,
         ):
@@ -352,12 +367,13 @@ cdef class Acd:
         return [
             (<size_t>k.calls, slots * sizeof(Call)), (<size_t>k.call_nodes, slots * sizeof(Node)),
             (<size_t>k.agents, staff * sizeof(Agent)), (<size_t>k.levels, staff * N_SKILLS),
-            (<size_t>k.queues, lines * sizeof(Queue)), (<size_t>k.first_bucket, lines * sizeof(int32_t)),
+            (<size_t>k.queues, lines * sizeof(Queue)), (<size_t>k.first_line, lines * sizeof(int32_t)),
             (<size_t>k.serving, pairs * sizeof(Serving)), (<size_t>k.serving_nodes, pairs * sizeof(Node)),
-            (<size_t>k.buckets, (k.max_calls + 2) * sizeof(Bucket)),
-            (<size_t>k.bucket_hash, (k.hash_mask + 1) * sizeof(int32_t)),
-            (<size_t>k.timers, (k.max_calls + k.max_agents + 2) * sizeof(Timer)),
-            (<size_t>k.timer_of, (slots + staff) * sizeof(int32_t)),
+            (<size_t>k.serving_counts, pairs * sizeof(ServingCount)),
+            (<size_t>k.lines, k.n_lines * sizeof(Line)), (<size_t>k.flows, k.n_lines * sizeof(Flow)),
+            (<size_t>k.timers, (k.max_calls + k.max_agents + 4) * sizeof(Timer)),
+            (<size_t>k.due, (slots + staff) * sizeof(Due)), (<size_t>k.later, N_QUARTERS * sizeof(int32_t)),
+            (<size_t>k.later_some, N_QUARTERS // 8),
             (<size_t>k.offers, (k.offer_mask + 1) * sizeof(OfferSlot)),
             (<size_t>k.needs, k.n_needs * sizeof(Needs)), (<size_t>k.terms, k.n_terms * sizeof(Term)),
             (<size_t>k.ladders, k.n_ladders * sizeof(Ladder)),
@@ -368,8 +384,8 @@ cdef class Acd:
         """What two cores must have in common for the one to take up the other's state."""
         cdef Core* k = &self.k
         return [
-            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Bucket),
-            sizeof(Timer), sizeof(Ladder), k.max_calls, k.max_agents, k.max_queues, k.max_serving,
+            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Line), sizeof(Flow),
+            sizeof(Timer), sizeof(Ladder), sizeof(Due), k.max_calls, k.max_agents, k.max_queues, k.max_serving,
         ]
 
     def save(self):
@@ -395,18 +411,22 @@ cdef class Acd:
         k.calls, k.call_nodes, k.agents, k.levels, k.queues = (
             mine.calls, mine.call_nodes, mine.agents, mine.levels, mine.queues
         )
-        k.first_bucket, k.serving, k.serving_nodes, k.buckets = (
-            mine.first_bucket, mine.serving, mine.serving_nodes, mine.buckets
+        k.first_line, k.serving, k.serving_counts, k.serving_nodes = (
+            mine.first_line, mine.serving, mine.serving_counts, mine.serving_nodes
         )
-        k.bucket_hash, k.timers, k.timer_of, k.offers = mine.bucket_hash, mine.timers, mine.timer_of, mine.offers
+        k.timers, k.due, k.offers, k.later, k.later_some = (
+            mine.timers, mine.due, mine.offers, mine.later, mine.later_some
+        )
         k.freed, k.best_of, k.retry, k.expiring, k.dirty = (
             mine.freed, mine.best_of, mine.retry, mine.expiring, mine.dirty
         )
         k.ladder_hash, k.events, k.max_events = mine.ladder_hash, mine.events, mine.max_events
-        k.needs, k.terms, k.ladders = mine.needs, mine.terms, mine.ladders
+        k.needs, k.terms, k.ladders, k.lines, k.flows = mine.needs, mine.terms, mine.ladders, mine.lines, mine.flows
         k.needs = <Needs*>self.regrown(k.needs, k.max_needs * sizeof(Needs))
         k.terms = <Term*>self.regrown(k.terms, k.max_terms * sizeof(Term))
         k.ladders = <Ladder*>self.regrown(k.ladders, k.max_ladders * sizeof(Ladder))
+        k.lines = <Line*>self.regrown(k.lines, k.max_lines * sizeof(Line))
+        k.flows = <Flow*>self.regrown(k.flows, k.max_lines * sizeof(Flow))
         for address, length in self.arrays():
             size = length
             memcpy(<void*><size_t>address, raw + at, size)
@@ -426,11 +446,10 @@ cdef class Acd:
     def memory(self):
         """Bytes per waiting call, agent, queue and (agent, queue) pair, with their share of the indices; all taken."""
         cdef Core* k = &self.k
-        per_call = 2 * (sizeof(Call) + sizeof(Node) + 4 * sizeof(int32_t)) + sizeof(Bucket) + sizeof(int32_t)
-        per_call += sizeof(Timer)
-        per_agent = sizeof(Agent) + N_SKILLS + 3 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
+        per_call = 2 * (sizeof(Call) + sizeof(Node) + sizeof(Due) + 3 * sizeof(int32_t)) + sizeof(Timer)
+        per_agent = sizeof(Agent) + N_SKILLS + sizeof(Due) + 2 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
         per_queue = sizeof(Queue) + 2 * sizeof(int32_t)
-        per_serving = sizeof(Serving) + sizeof(Node)
+        per_serving = sizeof(Serving) + sizeof(ServingCount) + sizeof(Node)
         return {
             "per_call": per_call, "per_agent": per_agent, "per_queue": per_queue, "per_serving": per_serving,
             "all": (k.call_mask + 1) // 2 * per_call + (k.agent_mask + 1) * per_agent + (k.queue_mask + 1) * per_queue
@@ -593,11 +612,13 @@ cdef class Acd:
         if not 0 < relaxation < len(self.steps_of):
             raise UnknownHandle(f"set_relaxation: no relaxation {relaxation}")
         checked = self.steps(steps)
+        theirs = [i for i in range(1, k.n_ladders) if k.ladders[i].queue and k.ladders[i].relaxation == relaxation]
+        for number in theirs:  # what does not fit is refused before anything changes
+            self.ladder_needs(number, checked)
         self.at(now, "set_relaxation")
         self.steps_of[relaxation] = checked
-        for i in range(1, k.n_ladders):
-            if k.ladders[i].relaxation == relaxation:
-                self.build_ladder(i)
+        for number in theirs:
+            self.build_ladder(number, queue_ix(k, k.ladders[<int32_t>number].queue))
         for i in range(1, <int32_t>k.call_mask + 2):
             if k.calls[i].handle and k.ladders[k.calls[i].ladder].relaxation == relaxation:
                 self.stand_anew(i, k.calls[i].ladder)
@@ -617,51 +638,132 @@ cdef class Acd:
             last = after
         return checked
 
-    cdef int32_t ladder(self, int32_t own, int32_t queue_needs, int32_t relaxation) except -1:
+    cdef int32_t ladder(self, int32_t q, int32_t own, int32_t queue_needs, int32_t relaxation) except -1:
         cdef Core* k = &self.k
-        cdef int32_t i = find_ladder(k, own, queue_needs, relaxation)
-        cdef uint64_t slot
+        cdef int32_t i = find_ladder(k, q, own, queue_needs, relaxation)
         if i:
             return i
         if not 0 <= relaxation < len(self.steps_of):
             raise UnknownHandle(f"no relaxation {relaxation}")
-        if k.n_ladders == k.max_ladders:
-            k.ladders = <Ladder*>self.grown(k.ladders, k.max_ladders, sizeof(Ladder))
-            k.max_ladders *= 2
-        i = k.n_ladders
+        if k.free_ladder == 0:
+            if k.n_ladders == k.max_ladders:
+                k.ladders = <Ladder*>self.grown(k.ladders, k.max_ladders, sizeof(Ladder))
+                k.max_ladders *= 2
+            k.free_ladder = k.n_ladders
+            k.ladders[k.free_ladder].chain = 0
+            k.n_ladders += 1
+        i = k.free_ladder
+        k.ladders[i].queue = k.queues[q].handle
         k.ladders[i].own_needs, k.ladders[i].queue_needs, k.ladders[i].relaxation = own, queue_needs, relaxation
-        self.build_ladder(i)
-        k.n_ladders += 1
-        slot = ladder_slot(k, own, queue_needs, relaxation)
-        k.ladders[i].chain = k.ladder_hash[slot]
-        k.ladder_hash[slot] = i
+        self.build_ladder(i, q)
+        k.free_ladder = k.ladders[i].chain
+        if <uint64_t>k.n_ladders > 2 * k.ladder_mask:
+            self.rehash_ladders()
+        self.hash_ladder(i)
         return i
 
-    cdef int build_ladder(self, int32_t i) except -1:
+    cdef void hash_ladder(self, int32_t i):
         cdef Core* k = &self.k
-        cdef int32_t own = k.ladders[i].own_needs, queue_needs = k.ladders[i].queue_needs
-        cdef int n = 1
+        cdef Ladder* it = &k.ladders[i]
+        cdef uint64_t slot = ladder_slot(k, it.queue, it.own_needs, it.queue_needs, it.relaxation)
+        it.chain = k.ladder_hash[slot]
+        k.ladder_hash[slot] = i
+
+    cdef int rehash_ladders(self) except -1:
+        """A larger table; those in it hash anew."""
+        cdef Core* k = &self.k
+        cdef int32_t* table = <int32_t*>room(4 * (k.ladder_mask + 1), sizeof(int32_t))
+        cdef int32_t* old = k.ladder_hash
+        cdef uint64_t slot, n_slots = k.ladder_mask + 1
+        cdef int32_t i, chain
+        k.ladder_hash, k.ladder_mask = table, 4 * n_slots - 1
+        for slot in range(n_slots):
+            i = old[slot]
+            while i:
+                chain = k.ladders[i].chain
+                self.hash_ladder(i)
+                i = chain
+        free(old)
+        return 0
+
+    cdef list ladder_needs(self, int32_t i, tuple steps):
+        """The needs in force at each step."""
+        cdef int32_t own = self.k.ladders[i].own_needs, queue_needs = self.k.ladders[i].queue_needs
         needs = [self.both(own, queue_needs)]
-        for after, step_needs, drops, head in self.steps_of[k.ladders[i].relaxation]:
+        for _, step_needs, drops, _ in steps:
             queue_needs = queue_needs if step_needs is None else step_needs
             own = 0 if drops else own
             needs.append(self.both(own, queue_needs))
-            k.ladders[i].after_s[n], k.ladders[i].head_s[n] = after, head
-            n += 1
-        for n, step_needs in enumerate(needs):
-            k.ladders[i].needs[n] = step_needs
+        return needs
+
+    cdef int build_ladder(self, int32_t i, int32_t q) except -1:
+        cdef Core* k = &self.k
+        cdef tuple steps = self.steps_of[k.ladders[i].relaxation]
+        cdef int n
+        cdef int32_t line
+        needs = self.ladder_needs(i, steps)
+        for n in range(len(needs)):
+            line = self.line(q, needs[n])
+            k.ladders[i].needs[n], k.ladders[i].lines[n] = needs[n], line
+        for n in range(len(steps)):
+            k.ladders[i].after_s[n + 1], k.ladders[i].head_s[n + 1] = steps[n][0], steps[n][3]
         k.ladders[i].n_steps = len(needs)
         return 0
+
+    cdef int32_t line(self, int32_t q, int32_t needs) except -1:
+        """The queue's line for these needs; -1: of those held. Made at their first use."""
+        cdef Core* k = &self.k
+        cdef Queue* queue = &k.queues[q]
+        cdef int32_t l = queue.lines, m
+        while l and k.lines[l].needs != needs:
+            l = k.lines[l].sibling
+        if l:
+            return l
+        if k.free_line == 0:
+            if k.n_lines == k.max_lines:
+                k.lines = <Line*>self.grown(k.lines, k.max_lines, sizeof(Line))
+                k.flows = <Flow*>self.grown(k.flows, k.max_lines, sizeof(Flow))
+                k.max_lines *= 2
+            k.free_line = k.n_lines
+            k.lines[k.free_line].sibling = 0
+            k.n_lines += 1
+        l = k.free_line
+        k.free_line = k.lines[l].sibling
+        memset(&k.lines[l], 0, sizeof(Line))
+        memset(&k.flows[l], 0, sizeof(Flow))
+        k.lines[l].queue, k.lines[l].needs, k.lines[l].sibling, k.lines[l].slot = q, needs, queue.lines, -1
+        k.flows[l].tune_median = k.flows[l].tune_p80 = 1
+        queue.lines = l
+        if needs >= 0 and queue.n_slots < N_SLOTS:
+            k.lines[l].slot = queue.n_slots
+            queue.line_of[queue.n_slots] = l
+            queue.n_slots += 1
+            m = queue.members
+            while m:
+                self.find_able(m)
+                m = k.serving[m].q_next
+        return l
+
+    cdef void find_able(self, int32_t m):
+        """Which of its queue's lines the agent fits."""
+        cdef Core* k = &self.k
+        cdef Serving* s = &k.serving[m]
+        cdef int32_t slot
+        uncount_able(k, m)
+        s.able = 0
+        for slot in range(k.queues[s.queue].n_slots):
+            if fits(k, k.lines[k.queues[s.queue].line_of[slot]].needs, s.agent):
+                s.able |= <uint32_t>1 << slot
+        count_able(k, m)
 
     cdef int stand_anew(self, int32_t c, int32_t ladder) except -1:
         """The call's ladder changed: the step its wait so far leads to. What head start it has, it keeps."""
         cdef Core* k = &self.k
         cdef Call* call = &k.calls[c]
-        if call.bucket:
+        if call.line:
             wait_out(k, c)
         call.ladder, call.step = ladder, 0
-        raise_head(call, k.ladders[ladder].head_s[0])
-        if call.bucket or call.state == CALL_WAITING:
+        if call.line or call.state == CALL_WAITING:
             while not call.held and step_is_due(k, c):
                 step_up(k, c)
             wait_in(k, c)
@@ -689,17 +791,18 @@ cdef class Acd:
         queue.policy[:] = [THEN_PAUSE, THEN_NOT_READY, THEN_PAUSE, THEN_PAUSE]
         queue.pause_s[:] = [5.0, 0.0, 5.0, 10.0]
         queue.in_a_row[:] = [1, 1, 1, 1]
-        queue.line_at, queue.moved, queue.moved_work = k.now, 1, FIRST_WORK_S
-        queue.tune_median = queue.tune_p80 = 1
-        queue.ladder = self.ladder(0, 0, 0)
+        queue.opened_at = k.now
+        queue.group_s[:] = [0.0, INFINITY, INFINITY, INFINITY]
         queue.handle = k.last_queue
         k.n_queues += 1
         try:
+            queue.held = self.line(q, -1)
+            if not settings.get("needs"):
+                queue.ladder = self.ladder(q, 0, 0, 0)
             if settings:
                 self.set_queue(queue.handle, now, **settings)
         except BaseException:
-            queue.handle = 0
-            k.n_queues -= 1
+            self.forget_queue(q)
             raise
         return queue.handle
 
@@ -744,10 +847,16 @@ cdef class Acd:
             raise ValueError(
                 "set_queue: times must not be negative, shares 0 to 1, ring_s > 0, reserve_off_s <= reserve_on_s"
             )
-        new.ladder = self.ladder(0, new.needs, new.relaxation)
+        new.ladder = self.ladder(q, 0, new.needs, new.relaxation)
+        if k.queues[q].n_waiting + k.queues[q].n_offered:
+            for c in range(1, <int32_t>k.call_mask + 2):  # what does not fit is refused before anything changes
+                if k.calls[c].handle and k.calls[c].queue == q and k.calls[c].state != CALL_CONNECTED:
+                    self.ladder_of(c, &new)
         self.at(now, "set_queue")
+        if k.queues[q].n_reserves and new.reserve_on_s != k.queues[q].reserve_on_s:
+            self.drop_mark(q, k.queues[q].reserve_on_s)
+            self.add_mark(q, new.reserve_on_s)
         self.take_settings(&k.queues[q], &new)
-        self.mark_waits(q)
         m = k.queues[q].members
         while m:
             a = k.serving[m].agent
@@ -758,12 +867,15 @@ cdef class Acd:
         if k.queues[q].n_waiting + k.queues[q].n_offered:
             for c in range(1, <int32_t>k.call_mask + 2):
                 if k.calls[c].handle and k.calls[c].queue == q and k.calls[c].state != CALL_CONNECTED:
-                    self.stand_anew(c, self.ladder(
-                        k.calls[c].own_needs, new.needs,
-                        new.relaxation if k.calls[c].relaxation < 0 else k.calls[c].relaxation,
-                    ))
+                    self.stand_anew(c, self.ladder_of(c, &new))
         mark_dirty(k, q)
         self.settled()
+
+    cdef int32_t ladder_of(self, int32_t c, Queue* new) except -1:
+        cdef Call* call = &self.k.calls[c]
+        return self.ladder(
+            call.queue, call.own_needs, new.needs, new.relaxation if call.relaxation < 0 else call.relaxation
+        )
 
     cdef void take_settings(self, Queue* queue, Queue* new):
         """Only the settings: counts may have moved since `new` was copied, when timers ran."""
@@ -798,35 +910,112 @@ cdef class Acd:
         for a in range(1, <int32_t>k.agent_mask + 2):
             if k.agents[a].wrap_queue == q:
                 k.agents[a].wrap_queue = 0
-        k.queues[q].handle = 0
-        k.n_queues -= 1
+        self.forget_queue(q)
         self.settled()
 
-    cdef bint is_mark(self, int32_t q, double wait_s):
-        return wait_s in [self.k.queues[q].marks[i] for i in range(self.k.queues[q].n_marks)]
+    cdef int forget_queue(self, int32_t q) except -1:
+        """Its ladders and lines go with it."""
+        cdef Core* k = &self.k
+        cdef int32_t i, l
+        cdef int32_t* link
+        cdef Ladder* it
+        for i in range(1, k.n_ladders):
+            it = &k.ladders[i]
+            if it.queue == k.queues[q].handle:
+                link = &k.ladder_hash[ladder_slot(k, it.queue, it.own_needs, it.queue_needs, it.relaxation)]
+                while link[0] and link[0] != i:
+                    link = &k.ladders[link[0]].chain
+                if link[0]:
+                    link[0] = it.chain
+                    it.queue, it.chain = 0, k.free_ladder
+                    k.free_ladder = i
+        while k.queues[q].lines:
+            l = k.queues[q].lines
+            k.queues[q].lines = k.lines[l].sibling
+            k.lines[l].sibling = k.free_line
+            k.free_line = l
+        k.queues[q].handle = 0
+        k.n_queues -= 1
+        return 0
 
-    cdef void mark_waits(self, int32_t q):
-        """The waits at which time alone lets somebody new take a call of this queue; its calls are armed anew."""
+    # The waits at which time alone lets somebody new take a call of the queue, kept in order, and how many begin at each.
+
+    cdef int mark_at(self, int32_t q, double wait_s):
+        cdef int i
+        for i in range(self.k.queues[q].n_marks):
+            if self.k.queues[q].marks[i] == wait_s:
+                return i
+        return -1
+
+    cdef void add_mark(self, int32_t q, double wait_s):
+        cdef Queue* queue = &self.k.queues[q]
+        cdef int i = self.mark_at(q, wait_s)
+        if not 0 < wait_s < INFINITY:
+            return
+        if i >= 0:
+            queue.at_mark[i] += 1
+            return
+        i = queue.n_marks
+        while i and queue.marks[i - 1] > wait_s:
+            queue.marks[i], queue.at_mark[i] = queue.marks[i - 1], queue.at_mark[i - 1]
+            i -= 1
+        queue.marks[i], queue.at_mark[i] = wait_s, 1
+        queue.n_marks += 1
+        self.marks_changed(q)
+
+    cdef void drop_mark(self, int32_t q, double wait_s):
+        cdef Queue* queue = &self.k.queues[q]
+        cdef int i = self.mark_at(q, wait_s)
+        if i < 0:
+            return
+        queue.at_mark[i] -= 1
+        if queue.at_mark[i]:
+            return
+        queue.n_marks -= 1
+        while i < queue.n_marks:
+            queue.marks[i], queue.at_mark[i] = queue.marks[i + 1], queue.at_mark[i + 1]
+            i += 1
+        self.marks_changed(q)
+
+    cdef void marks_changed(self, int32_t q):
+        """Agents are grouped anew, calls that wait are armed anew."""
         cdef Core* k = &self.k
         cdef Queue* queue = &k.queues[q]
         cdef int32_t m = queue.members, c
-        marks = set()
-        queue.n_reserves = 0
+        cdef int g
         while m:
-            if k.serving[m].from_s > 0:
-                marks.add(k.serving[m].from_s)
-            queue.n_reserves += k.serving[m].reserve
+            uncount_able(k, m)
             m = k.serving[m].q_next
-        if queue.n_reserves and 0 < queue.reserve_on_s < INFINITY:
-            marks.add(queue.reserve_on_s)
-        queue.n_marks = 0
-        for mark in sorted(marks)[:MAX_MARKS]:
-            queue.marks[queue.n_marks] = mark
-            queue.n_marks += 1
+        for g in range(1, N_GROUPS):
+            queue.group_s[g] = queue.marks[g - 1] if g <= queue.n_marks else INFINITY
+        if queue.n_marks >= N_GROUPS:
+            queue.group_s[N_GROUPS - 1] = queue.marks[queue.n_marks - 1]
+        m = queue.members
+        while m:
+            self.find_group(m)
+            count_able(k, m)
+            m = k.serving[m].q_next
         if queue.n_waiting:
             for c in range(1, <int32_t>k.call_mask + 2):
-                if k.calls[c].queue == q and k.calls[c].bucket:
+                if k.calls[c].queue == q and k.calls[c].line:
                     arm(k, c)
+
+    cdef void find_group(self, int32_t m):
+        cdef Serving* s = &self.k.serving[m]
+        s.group = 0
+        while s.group < N_GROUPS - 1 and self.k.queues[s.queue].group_s[s.group] < s.from_s:
+            s.group += 1
+
+    cdef void count_reserves(self, int32_t q, int change):
+        """The queue's need is looked at when a call has waited reserve_on_s, as long as there are reserves."""
+        cdef Queue* queue = &self.k.queues[q]
+        cdef bint had = queue.n_reserves > 0
+        queue.n_reserves += change
+        if had != (queue.n_reserves > 0):
+            if had:
+                self.drop_mark(q, queue.reserve_on_s)
+            else:
+                self.add_mark(q, queue.reserve_on_s)
 
     # --- staff -------------------------------------------------------------------------------------------------------
 
@@ -867,6 +1056,7 @@ cdef class Acd:
             k.agents[a].total_level += 0 if skill in groups else <int>value
         m = k.agents[a].serving
         while m:
+            self.find_able(m)
             retry_declined(k, k.serving[m].queue)
             m = k.serving[m].next
         release_holds(k, a)
@@ -896,6 +1086,7 @@ cdef class Acd:
             for i in range(k.calls[c].n_declined):
                 if k.calls[c].declined[i] == a:
                     k.calls[c].declined[i] = -1
+        timer_drop(k, -a)
         k.agents[a].handle = 0
         k.n_agents -= 1
         self.settled()
@@ -907,7 +1098,7 @@ cdef class Acd:
             raise ValueError("serve: from_s must not be negative, weight be at least 1")
         self.at(now, "serve")
         m = serving_of(k, a, q)
-        if from_s > 0 and k.queues[q].n_marks >= MAX_MARKS - 1 and not self.is_mark(q, from_s):
+        if from_s > 0 and k.queues[q].n_marks >= MAX_MARKS - 1 and self.mark_at(q, from_s) < 0:
             raise CapacityReached(f"serve: at most {MAX_MARKS - 1} different from_s per queue")
         if m == 0 and k.free_serving == 0:
             raise CapacityReached(f"serve: no room for more than {k.max_serving} pairs of agent and queue")
@@ -917,9 +1108,17 @@ cdef class Acd:
             try_agent(k, a)
         if m == 0:
             m = self.new_serving(a, q)
-        k.serving[m].rank, k.serving[m].from_s = rank, from_s
-        k.serving[m].weight, k.serving[m].reserve = weight, reserve
-        self.mark_waits(q)
+        uncount_able(k, m)
+        was_from_s = k.serving[m].from_s
+        k.serving[m].rank, k.serving[m].from_s, k.serving[m].weight = rank, from_s, weight
+        if reserve != k.serving[m].reserve:
+            k.serving[m].reserve = reserve
+            self.count_reserves(q, 1 if reserve else -1)
+        if from_s != was_from_s:
+            self.add_mark(q, from_s)
+            self.drop_mark(q, was_from_s)
+        self.find_group(m)
+        self.find_able(m)
         retry_declined(k, q)
         mark_dirty(k, q)
         self.settled()
@@ -930,6 +1129,7 @@ cdef class Acd:
         cdef Serving* s = &k.serving[m]
         k.free_serving = s.next
         memset(s, 0, sizeof(Serving))
+        memset(&k.serving_counts[m], 0, sizeof(ServingCount))
         k.last_serving += 1
         s.agent, s.queue, s.order = a, q, k.last_serving
         if last == 0:
@@ -942,7 +1142,6 @@ cdef class Acd:
         if s.q_next:
             k.serving[s.q_next].q_prev = m
         k.queues[q].members = m
-        line_tick(k, &k.queues[q])
         k.queues[q].n_members += 1
         k.queues[q].n_logged += k.agents[a].told != STATE_LOGGED_OUT
         k.queues[q].n_working += works(k.agents[a].told)
@@ -969,6 +1168,7 @@ cdef class Acd:
             drop_offer(k, a, GONE_AGENT_LEFT)
             if k.agents[a].next >= 0:
                 after_call(k, a)
+        uncount_able(k, m)
         while link[0] != m:
             link = &k.serving[link[0]].next
         link[0] = s.next
@@ -978,13 +1178,14 @@ cdef class Acd:
             k.serving[s.q_prev].q_next = s.q_next
         else:
             k.queues[q].members = s.q_next
-        line_tick(k, &k.queues[q])
         k.queues[q].n_members -= 1
         k.queues[q].n_logged -= k.agents[a].told != STATE_LOGGED_OUT
         k.queues[q].n_working -= works(k.agents[a].told)
         s.next = k.free_serving
         k.free_serving = m
-        self.mark_waits(q)
+        self.drop_mark(q, s.from_s)
+        if s.reserve:
+            self.count_reserves(q, -1)
         settle(k, a)
         if is_free(k, a):
             try_agent(k, a)
@@ -1032,19 +1233,16 @@ cdef class Acd:
     ):
         cdef Command v
         cdef int64_t call
-        cdef int32_t q
         v.a, v.now, v.needs, v.relaxation = queue, now, needs, relaxation
         v.arrival = now if arrival is None else arrival
         v.x, v.max_wait_s, v.b = head_start_s, max_wait_s, preferred
         v.preferred_wait_s, v.preferred_head_s = preferred_wait_s, preferred_head_start_s
-        if needs or relaxation >= 0:
-            q = self.queue(queue, "enqueue")
-            if not 0 <= needs < self.k.n_needs:
-                raise UnknownHandle(f"enqueue: no needs {needs}")
-            self.ladder(needs, self.k.queues[q].needs, self.k.queues[q].relaxation if relaxation < 0 else relaxation)
         call = enqueue_verb(&self.k, &v)
+        if call == NO_RELAXATION:  # or not worked out yet
+            self.prepare_ladder(queue, needs, relaxation)
+            call = enqueue_verb(&self.k, &v)
         if call <= NO_CALL or ACD_IS_CHECKED:
-            self.done(call, preferred if call == NO_AGENT_SUCH else queue, "enqueue")
+            self.done(call, preferred if call == NO_AGENT_SUCH else needs if call == NO_NEEDS else queue, "enqueue")
         return call
 
     def raise_head_start(self, int64_t call, double head_start_s, double now):
@@ -1097,7 +1295,7 @@ cdef class Acd:
         self.done(run_until(&self.k, now), None, "advance")
 
     def deadline(self):
-        return self.k.timers[1].at if self.k.n_timers else INFINITY
+        return first_timer(&self.k)
 
     def drain(self):
         cdef int64_t i
@@ -1129,22 +1327,26 @@ cdef class Acd:
         """So that enqueue_verb() finds it; what is unknown it refuses itself."""
         cdef int32_t q = queue_ix(&self.k, queue)
         if q and 0 <= needs < self.k.n_needs:
-            self.ladder(needs, self.k.queues[q].needs, self.k.queues[q].relaxation if relaxation < 0 else relaxation)
+            self.ladder(
+                q, needs, self.k.queues[q].needs, self.k.queues[q].relaxation if relaxation < 0 else relaxation
+            )
         return 0
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def position(self, call):
         cdef int32_t c = self.call(call, "position")
-        return place_of(&self.k, c) if self.k.calls[c].bucket else 0
+        return place_of(&self.k, c) if self.k.calls[c].line else 0
 
     def estimate(self, call, double now):
         cdef double median = 0, p80 = 0
         cdef int32_t c
+        cdef Ask ask
         self.at(now, "estimate")
         c = self.call(call, "estimate")
-        if self.k.calls[c].bucket:
-            estimate_at(&self.k.queues[self.k.calls[c].queue], place_of(&self.k, c), &median, &p80)
+        if self.k.calls[c].line:
+            ask_for_call(&self.k, &ask, c, False)
+            estimate_for(&self.k, &ask, &median, &p80)
         return median, p80
 
     def call_state(self, call):
@@ -1215,7 +1417,7 @@ cdef class Acd:
         """Calls of queues served by this call's agents that come before it in the global order, first first."""
         cdef Core* k = &self.k
         cdef int32_t m, n, b, d
-        if k.calls[c].bucket == 0:
+        if k.calls[c].line == 0:
             return []
         queues, found = set(), []
         m = k.queues[k.calls[c].queue].members
@@ -1226,16 +1428,16 @@ cdef class Acd:
                 n = k.serving[n].next
             m = k.serving[m].q_next
         for q in queues | {k.calls[c].queue}:
-            b = k.first_bucket[<int32_t>q]
+            b = k.first_line[<int32_t>q]
             while b:
-                d = k.buckets[b].first
+                d = k.lines[b].first
                 n = 0
                 while d and before(k.call_nodes, d, c) and n < 100:
                     found.append((k.call_nodes[d].tier, k.call_nodes[d].key, k.calls[d].handle,
                                   k.queues[<int32_t>q].handle))
                     d = tree_next(k.call_nodes, d)
                     n += 1
-                b = k.buckets[b].next
+                b = k.lines[b].next
         return [(call, queue) for _, _, call, queue in sorted(found)[:100]]
 
     def why_agent(self, agent, double now):

@@ -14,6 +14,7 @@ AUDIT = {
     11: "a waiting call stands in the wrong place",
     12: "a free agent is missing from the trees, or a busy one is in them",
     13: "a timer is out of order",
+    14: "the agents able for a line are miscounted",
 }
 
 
@@ -70,12 +71,14 @@ cdef int audit_calls(Core* k) noexcept nogil:
                 a = k.agents[a].ring_next
         elif call.state == CALL_CONNECTED and k.agents[call.agent].call != c:
             return 8
-        elif call.state == CALL_WAITING and (call.bucket == 0 or k.buckets[call.bucket].queue != call.queue or (
-            k.buckets[call.bucket].needs != (-1 if call.held else needs_now(k, c)) or call.expires < k.now
+        elif call.state == CALL_WAITING and (call.line == 0 or k.lines[call.line].queue != call.queue or (
+            k.lines[call.line].needs != (-1 if call.held else needs_now(k, c)) or call.expires < k.now
         )):
             return 11
-    for i in range(2, k.n_timers + 1):
-        if sooner(&k.timers[i], &k.timers[(i + 2) // 4]):
+    for i in range(3, k.n_timers + 3):
+        if due_of(k, k.timers[i].who).slot != i or due_of(k, k.timers[i].who).at != k.timers[i].at or (
+            i > 3 and sooner(k, &k.timers[i], &k.timers[i // 4 + 2])
+        ):
             return 13
     return 0
 
@@ -108,6 +111,33 @@ cdef int audit_queues(Core* k) noexcept nogil:
             m = k.serving[m].q_next
         if queue.n_logged != n_logged or queue.n_working != n_working:
             return 10
+        if audit_able(k, q):
+            return 14
+    return 0
+
+
+cdef int audit_able(Core* k, int32_t q) noexcept nogil:
+    """Line by line: who is able, and for which others too; and that the bits say what fits() says."""
+    cdef int32_t i, j, m, l, n, both
+    for i in range(k.queues[q].n_slots):
+        l = k.queues[q].line_of[i]
+        for j in range(k.queues[q].n_slots):
+            n = both = 0
+            m = k.queues[q].members
+            while m:
+                if works(k.agents[k.serving[m].agent].told) and (
+                    not k.serving[m].reserve or k.queues[q].reserve_on
+                ) and fits(k, k.lines[l].needs, k.serving[m].agent):
+                    n += 1
+                    both += fits(k, k.lines[k.queues[q].line_of[j]].needs, k.serving[m].agent)
+                m = k.serving[m].q_next
+            if k.lines[l].n_able != n or k.flows[l].shared[j] != both:
+                return 1
+        n = 0
+        for j in range(N_GROUPS):
+            n += k.flows[l].n_able[j]
+        if n != k.lines[l].n_able:
+            return 1
     return 0
 
 

@@ -29,6 +29,13 @@ cdef inline bint fits(Core* k, int32_t needs, int32_t a) noexcept nogil:
     return False
 
 
+cdef inline bint fits_line(Core* k, int32_t m, int32_t l) noexcept nogil:
+    """Does this agent of the queue fit the needs of this line of the queue? One bit, worked out before."""
+    if k.lines[l].slot >= 0:
+        return (k.serving[m].able >> k.lines[l].slot) & 1
+    return fits(k, k.lines[l].needs, k.serving[m].agent)
+
+
 cdef inline int32_t serving_of(Core* k, int32_t a, int32_t q) noexcept nogil:
     cdef int32_t m = k.agents[a].serving
     while m and k.serving[m].queue != q:
@@ -48,6 +55,10 @@ cdef inline int32_t needs_now(Core* k, int32_t c) noexcept nogil:
     return k.ladders[k.calls[c].ladder].needs[k.calls[c].step]
 
 
+cdef inline int32_t line_now(Core* k, int32_t c) noexcept nogil:
+    return k.ladders[k.calls[c].ladder].lines[k.calls[c].step]
+
+
 cdef inline bint works(int state) noexcept nogil:
     return state >= STATE_READY
 
@@ -62,10 +73,10 @@ cdef inline bint has_declined(Core* k, int32_t c, int32_t a) noexcept nogil:
 
 cdef bint someone_untried(Core* k, int32_t c) noexcept nogil:
     """Works an agent who could take the call when free and has not declined it? Only asked for calls once declined."""
-    cdef int32_t m = k.queues[k.calls[c].queue].members, needs = needs_now(k, c), a
+    cdef int32_t m = k.queues[k.calls[c].queue].members, line = line_now(k, c), a
     while m:
         a = k.serving[m].agent
-        if works(k.agents[a].told) and admits(k, m, c) and not has_declined(k, c, a) and fits(k, needs, a):
+        if works(k.agents[a].told) and admits(k, m, c) and not has_declined(k, c, a) and fits_line(k, m, line):
             return True
         m = k.serving[m].q_next
     return False
@@ -78,7 +89,7 @@ cdef inline bint barred(Core* k, int32_t c, int32_t a) noexcept nogil:
 cdef inline bint could_take(Core* k, int32_t c, int32_t a) noexcept nogil:
     """All but READY and the hold."""
     cdef int32_t m = serving_of(k, a, k.calls[c].queue)
-    return m and admits(k, m, c) and fits(k, needs_now(k, c), a) and not barred(k, c, a)
+    return m and admits(k, m, c) and fits_line(k, m, line_now(k, c)) and not barred(k, c, a)
 
 
 cdef int verdict(Core* k, int32_t c, int32_t a) noexcept nogil:

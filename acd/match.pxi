@@ -1,7 +1,7 @@
 # From free agents and waiting calls to offers.
 #
-# Waiting calls stand in buckets, one per (queue, needs): an agent who fits the needs of a bucket's first call fits them
-# all, so a freed agent looks at the first of each bucket of its queues, not at calls. Free agents stand in one tree per
+# Waiting calls stand in lines, one per (queue, needs): an agent who fits the needs of a line fits all its calls, so a
+# freed agent looks at the first of each line of its queues, not at calls; whether it fits is one bit. Free agents stand in one tree per
 # queue they serve, by rank and the queue's strategy. rematch() is the one place where pairs are made after something
 # changed; it takes the first call of the global order that anybody free may take, until there is none.
 
@@ -70,29 +70,31 @@ cdef double occupancy(Core* k, int32_t a) noexcept nogil:
     return <double>k.agents[a].busy_us / <double>logged if logged > 0 else 0.0
 
 
-cdef inline bint pickable(Core* k, int32_t m, int32_t c, int32_t needs) noexcept nogil:
-    cdef int32_t a = k.serving[m].agent
-    return fits(k, needs, a) and admits(k, m, c) and not barred(k, c, a)
+cdef inline bint pickable(Core* k, int32_t m, int32_t c, int32_t line, int32_t also) noexcept nogil:
+    return fits_line(k, m, line) and (also == line or fits_line(k, m, also)) and admits(k, m, c) and not (
+        barred(k, c, k.serving[m].agent)
+    )
 
 
-cdef int32_t pick(Core* k, int32_t c, int32_t needs) noexcept nogil:
-    """The free agent to ring first, by rank and strategy, among those who may take the call and fit `needs` too."""
+cdef int32_t pick(Core* k, int32_t c, int32_t also) noexcept nogil:
+    """The free agent to ring first, by rank and strategy, among those who may take the call and fit the line `also`
+    too."""
     cdef Queue* q = &k.queues[k.calls[c].queue]
     cdef Node* p = k.serving_nodes
-    cdef int32_t m = tree_first(p, q.free_root), best = 0, now_needs = needs_now(k, c), rank = 0, n = 0
+    cdef int32_t m = tree_first(p, q.free_root), best = 0, line = line_now(k, c), rank = 0, n = 0
     cdef int64_t total = 0, draw
     cdef double key, best_key = 0
     cdef int strategy = q.strategy
     while m:
         if best and p[m].tier != rank:
             break
-        if pickable(k, m, c, now_needs) and (needs == now_needs or fits(k, needs, k.serving[m].agent)):
+        if pickable(k, m, c, line, also):
             rank = p[m].tier
             n += 1
             if strategy == BY_LEAST_OCCUPIED:
                 key = occupancy(k, k.serving[m].agent)
             elif strategy == BY_MOST_SKILLED:
-                key = -skill_in(k, now_needs, k.serving[m].agent)
+                key = -skill_in(k, k.lines[line].needs, k.serving[m].agent)
             elif strategy == BY_RANDOM:
                 key = 0
                 total += 1
@@ -109,7 +111,7 @@ cdef int32_t pick(Core* k, int32_t c, int32_t needs) noexcept nogil:
     draw = <int64_t>(next_random(k) % <uint64_t>total)
     m = best
     while m:
-        if pickable(k, m, c, now_needs) and (needs == now_needs or fits(k, needs, k.serving[m].agent)):
+        if pickable(k, m, c, line, also):
             draw -= k.serving[m].weight if strategy == BY_WEIGHTED else 1
             if draw < 0:
                 return k.serving[m].agent
@@ -119,108 +121,106 @@ cdef int32_t pick(Core* k, int32_t c, int32_t needs) noexcept nogil:
 
 cdef int32_t choose(Core* k, int32_t c) noexcept nogil:
     """The free agent for the call: the preferred one, then who fits an earlier step, then anybody who fits."""
-    cdef int32_t a = k.calls[c].preferred, needs, last = -1
+    cdef int32_t a = k.calls[c].preferred, line, last = 0
     cdef int step
     if a and k.agents[a].free and could_take(k, c, a):
         return a
     if k.calls[c].held or k.queues[k.calls[c].queue].free_root == 0:
         return 0
     for step in range(k.calls[c].step + 1):
-        needs = k.ladders[k.calls[c].ladder].needs[step]
-        if needs != last:
-            a = pick(k, c, needs)
+        line = k.ladders[k.calls[c].ladder].lines[step]
+        if line != last:
+            a = pick(k, c, line)
             if a:
                 return a
-        last = needs
+        last = line
     return 0
 
 
 # --- waiting calls ---------------------------------------------------------------------------------------------------
 
-cdef inline uint64_t bucket_slot(Core* k, int32_t q, int32_t needs) noexcept nogil:
-    cdef uint64_t mixed = <uint64_t>q * <uint64_t>0x9E3779B97F4A7C15 + <uint64_t>(needs + 1)
-    return (mixed * <uint64_t>0xC2B2AE3D27D4EB4F >> 20) & k.hash_mask
+cdef inline bint stands_before(Node* n, Line* line) noexcept nogil:
+    if n.tier != line.tier:
+        return n.tier < line.tier
+    if n.key != line.key:
+        return n.key < line.key
+    return n.seq < line.seq
 
 
-cdef int32_t bucket_for(Core* k, int32_t q, int32_t needs) noexcept nogil:
-    cdef uint64_t slot = bucket_slot(k, q, needs)
-    cdef int32_t b = k.bucket_hash[slot]
-    while b and (k.buckets[b].queue != q or k.buckets[b].needs != needs):
-        b = k.buckets[b].chain
-    if b:
-        return b
-    b = k.free_bucket
-    k.free_bucket = k.buckets[b].next
-    cdef Bucket* new = &k.buckets[b]
-    new.queue, new.needs, new.root, new.first, new.prev = q, needs, 0, 0, 0
-    new.chain = k.bucket_hash[slot]
-    k.bucket_hash[slot] = b
-    new.next = k.first_bucket[q]
-    if new.next:
-        k.buckets[new.next].prev = b
-    k.first_bucket[q] = b
-    return b
+cdef inline void line_head(Core* k, Line* line, int32_t first) noexcept nogil:
+    line.first = first
+    line.tier, line.key, line.seq = k.call_nodes[first].tier, k.call_nodes[first].key, k.call_nodes[first].seq
 
 
-cdef void bucket_free(Core* k, int32_t b) noexcept nogil:
-    cdef Bucket* old = &k.buckets[b]
-    cdef int32_t* link = &k.bucket_hash[bucket_slot(k, old.queue, old.needs)]
-    while link[0] != b:
-        link = &k.buckets[link[0]].chain
-    link[0] = old.chain
-    if old.next:
-        k.buckets[old.next].prev = old.prev
-    if old.prev:
-        k.buckets[old.prev].next = old.next
+cdef void line_open(Core* k, int32_t l) noexcept nogil:
+    """Somebody begins to wait in it."""
+    cdef Line* line = &k.lines[l]
+    line.prev, line.next = 0, k.first_line[line.queue]
+    if line.next:
+        k.lines[line.next].prev = l
+    k.first_line[line.queue] = l
+    k.flows[l].at = k.now
+
+
+cdef void line_close(Core* k, int32_t l) noexcept nogil:
+    cdef Line* line = &k.lines[l]
+    flow_tick(k, l)
+    line.first = 0
+    if line.next:
+        k.lines[line.next].prev = line.prev
+    if line.prev:
+        k.lines[line.prev].next = line.next
     else:
-        k.first_bucket[old.queue] = old.next
-    old.next = k.free_bucket
-    k.free_bucket = b
+        k.first_line[line.queue] = line.next
 
 
-cdef inline void bucket_head(Core* k, Bucket* b, int32_t first) noexcept nogil:
-    b.first = first
-    b.tier, b.key, b.seq = k.call_nodes[first].tier, k.call_nodes[first].key, k.call_nodes[first].seq
-
-
-cdef void wait_in(Core* k, int32_t c) noexcept nogil:
-    """Into its place in line. The place is the call's own: coming back later it is the same."""
+cdef inline void set_place(Core* k, int32_t c) noexcept nogil:
+    """The place is the call's own: coming back later it is the same."""
     cdef Call* call = &k.calls[c]
     cdef Node* n = &k.call_nodes[c]
-    cdef int32_t b = bucket_for(k, call.queue, -1 if call.held else needs_now(k, c))
     n.tier = 0 if call.head == INFINITY else 1
     n.key = call.arrival if call.head == INFINITY else call.arrival - call.head
     if not LAW(KEPT_PLACE):
         n.key = k.now
     n.seq, n.since = call.handle, call.enqueued
-    tree_add(k.call_nodes, &k.buckets[b].root, c)
-    if k.buckets[b].first == 0 or before(k.call_nodes, c, k.buckets[b].first):
-        bucket_head(k, &k.buckets[b], c)
-    call.bucket = b
+
+
+cdef void wait_in(Core* k, int32_t c) noexcept nogil:
+    cdef Call* call = &k.calls[c]
+    cdef int32_t l = k.queues[call.queue].held if call.held else line_now(k, c)
+    cdef Line* line = &k.lines[l]
+    set_place(k, c)
+    tree_add(k.call_nodes, &line.root, c)
+    if line.first == 0:
+        line_open(k, l)
+    if line.first == 0 or stands_before(&k.call_nodes[c], line):
+        line_head(k, line, c)
+    line.n_waiting += 1
+    call.line = l
 
 
 cdef void wait_out(Core* k, int32_t c) noexcept nogil:
-    cdef int32_t b = k.calls[c].bucket, first
-    if k.buckets[b].first == c:
-        first = tree_next(k.call_nodes, c)
-        if first:
-            bucket_head(k, &k.buckets[b], first)
-    tree_drop(k.call_nodes, &k.buckets[b].root, c)
-    if k.buckets[b].root == 0:
-        bucket_free(k, b)
-    k.calls[c].bucket = 0
+    cdef int32_t l = k.calls[c].line
+    cdef Line* line = &k.lines[l]
+    line.n_waiting -= 1
+    if line.n_waiting == 0:
+        line_close(k, l)
+    elif line.first == c:
+        line_head(k, line, tree_next(k.call_nodes, c))
+    tree_drop(k.call_nodes, &line.root, c)
+    k.calls[c].line = 0
 
 
 cdef inline bint ranks_before(Core* k, int32_t c, int32_t d) noexcept nogil:
     return d == 0 or before(k.call_nodes, c, d)
 
 
-cdef int32_t first_for(Core* k, int32_t m, Bucket* b) noexcept nogil:
-    """The first call of this bucket that the agent may take, who fits its needs."""
+cdef int32_t first_for(Core* k, int32_t m, Line* line) noexcept nogil:
+    """The first call of this line that the agent may take, who fits its needs."""
     cdef Serving* s = &k.serving[m]
-    cdef int32_t c = b.first
+    cdef int32_t c = line.first
     if s.from_s > 0:
-        c = tree_first_waited(k.call_nodes, b.root, s.from_s, k.now)
+        c = tree_first_waited(k.call_nodes, line.root, s.from_s, k.now)
     while c and (barred(k, c, s.agent) or not admits(k, m, c)):
         c = tree_next(k.call_nodes, c)
     return c
@@ -228,47 +228,45 @@ cdef int32_t first_for(Core* k, int32_t m, Bucket* b) noexcept nogil:
 
 cdef int32_t best_call(Core* k, int32_t a) noexcept nogil:
     """The first call of the global order that this agent may take when READY."""
-    cdef int32_t m = k.agents[a].serving, b, c, best = 0
-    cdef Bucket* bucket
+    cdef int32_t m = k.agents[a].serving, l, c, best = 0
+    cdef Line* line
     cdef Node* top = NULL
     while m:
-        b = k.first_bucket[k.serving[m].queue]
-        if b and (not k.serving[m].reserve or k.queues[k.serving[m].queue].reserve_on):
-            while b:
-                bucket = &k.buckets[b]
-                b = bucket.next
-                if bucket.needs < 0 or (best and LAW(ORDER) and (
-                    bucket.tier > top.tier or (bucket.tier == top.tier and (
-                        bucket.key > top.key or (bucket.key == top.key and bucket.seq > top.seq)))
-                )) or not fits(k, bucket.needs, a):
-                    continue
-                c = first_for(k, m, bucket)
-                if c and (ranks_before(k, c, best) or not LAW(ORDER)):
-                    best, top = c, &k.call_nodes[c]
+        l = k.first_line[k.serving[m].queue]
+        if l and (not k.serving[m].reserve or k.queues[k.serving[m].queue].reserve_on):
+            while l:
+                line = &k.lines[l]
+                if line.needs >= 0 and (best == 0 or not LAW(ORDER) or not stands_before(top, line)) and (
+                    fits_line(k, m, l)
+                ):
+                    c = first_for(k, m, line)
+                    if c and (ranks_before(k, c, best) or not LAW(ORDER)):
+                        best, top = c, &k.call_nodes[c]
+                l = line.next
         m = k.serving[m].next
     c = k.agents[a].preferring
     while c:
-        if k.calls[c].state == CALL_WAITING and k.calls[c].bucket and ranks_before(k, c, best) and could_take(k, c, a):
+        if k.calls[c].state == CALL_WAITING and k.calls[c].line and ranks_before(k, c, best) and could_take(k, c, a):
             best = c
         c = k.calls[c].pref_next
     return best
 
 
 cdef int32_t first_of_queue(Core* k, int32_t q) noexcept nogil:
-    cdef int32_t b = k.first_bucket[q], best = 0
-    while b:
-        if ranks_before(k, k.buckets[b].first, best):
-            best = k.buckets[b].first
-        b = k.buckets[b].next
+    cdef int32_t l = k.first_line[q], best = 0
+    while l:
+        if ranks_before(k, k.lines[l].first, best):
+            best = k.lines[l].first
+        l = k.lines[l].next
     return best
 
 
 cdef double oldest_enqueue(Core* k, int32_t q) noexcept nogil:
-    cdef int32_t b = k.first_bucket[q]
+    cdef int32_t l = k.first_line[q]
     cdef double low = INFINITY
-    while b:
-        low = fmin(low, k.call_nodes[k.buckets[b].root].low)
-        b = k.buckets[b].next
+    while l:
+        low = lesser(low, k.call_nodes[k.lines[l].root].low)
+        l = k.lines[l].next
     return low
 
 
@@ -300,15 +298,16 @@ cdef void offer(Core* k, int32_t c, int32_t a) noexcept nogil:
     call.ringing = a
     agent.n_offers += 1
     if m:
-        k.serving[m].n_offers += 1
+        k.serving_counts[m].n_offers += 1
         k.serving[m].last_offer = k.last_offer
     if call.state == CALL_WAITING:
-        if call.bucket:
-            line_moved(k, call.queue)
+        if call.line:
+            if m:
+                flow_moved(k, m)
             wait_out(k, c)
-            line_count(k, call.queue, -1)
+            q.n_waiting -= 1
             mark_dirty(k, call.queue)
-        timer_drop(k, c)
+        timer_set(k, c, INFINITY)
         q.n_offered += 1
         call.state = CALL_OFFERED
         call.held = False
@@ -377,7 +376,7 @@ cdef void rematch(Core* k) noexcept nogil:
     while k.n_freed or k.n_retry:
         y = best_of_freed(k)
         c = k.retry[0] if k.n_retry else 0
-        if c and (k.calls[c].state != CALL_WAITING or k.calls[c].bucket == 0):
+        if c and (k.calls[c].state != CALL_WAITING or k.calls[c].line == 0):
             retry_pop(k)
         elif c and ranks_before(k, c, y):
             retry_pop(k)
@@ -423,8 +422,8 @@ cdef int32_t best_of_freed(Core* k) noexcept nogil:
 
 cdef inline bint tried_before(Core* k, int32_t c, int32_t d) noexcept nogil:
     """Those that left the line meanwhile first: they are only to be dropped."""
-    if k.calls[c].bucket == 0 or k.calls[d].bucket == 0:
-        return k.calls[c].bucket == 0 and k.calls[d].bucket != 0
+    if k.calls[c].line == 0 or k.calls[d].line == 0:
+        return k.calls[c].line == 0 and k.calls[d].line != 0
     return before(k.call_nodes, c, d)
 
 
@@ -509,13 +508,20 @@ cdef void weigh_reserves(Core* k, int32_t q) noexcept nogil:
         queue.reserve_on = True
         m = queue.members
         while m:
-            if k.serving[m].reserve and is_free(k, k.serving[m].agent):
-                try_agent(k, k.serving[m].agent)
+            if k.serving[m].reserve:
+                count_able(k, m)
+                if is_free(k, k.serving[m].agent):
+                    try_agent(k, k.serving[m].agent)
             m = k.serving[m].q_next
     elif queue.reserve_on and oldest + queue.reserve_off_s > k.now and share >= queue.reserve_off_sl and (
         share >= queue.reserve_on_sl
     ):
         queue.reserve_on = False
+        m = queue.members
+        while m:
+            if k.serving[m].reserve:
+                count_able(k, m)
+            m = k.serving[m].q_next
         retry_declined(k, q)
     else:
         return

@@ -1,4 +1,4 @@
-# Ordered trees and the timer heap. Nothing here knows what a call or an agent is.
+# Ordered trees. Nothing here knows what a call or an agent is.
 #
 # A tree is a treap: ordered by (tier, key, seq) like a search tree and by a hash of seq like a heap, so its depth is
 # about 2 ln n whatever the order of arrival, and the same events give the same tree. Each node knows the size of what
@@ -130,71 +130,3 @@ cdef int32_t tree_before(Node* p, int32_t at, int32_t tier, double key, uint64_t
         else:
             at = p[at].left
     return n
-
-
-# Timers: one for each call and agent at most, in a heap of four branches by (time, agents before calls, handle).
-
-cdef inline int32_t* timer_slot(Core* k, int32_t who) noexcept nogil:
-    return &k.timer_of[k.first_timer_of_calls + who if who > 0 else -who]
-
-
-cdef inline void timer_put(Core* k, int32_t slot, Timer t) noexcept nogil:
-    k.timers[slot] = t
-    timer_slot(k, t.who)[0] = slot
-
-
-cdef inline bint sooner(Timer* a, Timer* b) noexcept nogil:
-    return a.at < b.at or (a.at == b.at and a.order < b.order)
-
-
-cdef void timer_sift(Core* k, int32_t slot, Timer t) noexcept nogil:
-    """Put t in at this free slot, and then where it belongs. Slots run from 1; the branches of i are 4i - 2 .. 4i +
-    1."""
-    cdef int32_t child, first, least, last, above = (slot + 2) // 4
-    while slot > 1 and sooner(&t, &k.timers[above]):
-        timer_put(k, slot, k.timers[above])
-        slot = above
-        above = (slot + 2) // 4
-    while True:
-        first = 4 * slot - 2
-        if first > k.n_timers:
-            break
-        least = first
-        last = first + 3 if first + 3 < k.n_timers else k.n_timers
-        for child in range(first + 1, last + 1):
-            if sooner(&k.timers[child], &k.timers[least]):
-                least = child
-        if not sooner(&k.timers[least], &t):
-            break
-        timer_put(k, slot, k.timers[least])
-        slot = least
-    timer_put(k, slot, t)
-
-
-cdef void timer_drop(Core* k, int32_t who) noexcept nogil:
-    cdef int32_t slot = timer_slot(k, who)[0]
-    if slot == 0:
-        return
-    timer_slot(k, who)[0] = 0
-    cdef Timer last = k.timers[k.n_timers]
-    k.n_timers -= 1
-    if slot <= k.n_timers:
-        timer_sift(k, slot, last)
-
-
-cdef void timer_set(Core* k, int32_t who, double at) noexcept nogil:
-    """Infinity: none."""
-    cdef int32_t slot
-    cdef Timer t
-    if at == INFINITY:
-        timer_drop(k, who)
-        return
-    slot = timer_slot(k, who)[0]
-    if slot == 0:
-        k.n_timers += 1
-        slot = k.n_timers
-    elif k.timers[slot].at == at:
-        return
-    t.at, t.who = at, who
-    t.order = (<uint64_t>1 << 63) + k.calls[who].handle if who > 0 else k.agents[-who].handle
-    timer_sift(k, slot, t)

@@ -124,18 +124,21 @@ cdef int dispatch_verb(Core* k, uint64_t call, uint64_t agent, double now) noexc
     return done
 
 
-cdef int32_t find_ladder(Core* k, int32_t own, int32_t queue_needs, int32_t relaxation) noexcept nogil:
+cdef int32_t find_ladder(Core* k, int32_t q, int32_t own, int32_t queue_needs, int32_t relaxation) noexcept nogil:
     """0: not worked out yet."""
-    cdef int32_t i = k.ladder_hash[ladder_slot(k, own, queue_needs, relaxation)]
+    cdef uint64_t queue = k.queues[q].handle
+    cdef int32_t i = k.ladder_hash[ladder_slot(k, queue, own, queue_needs, relaxation)]
     while i and (k.ladders[i].own_needs != own or k.ladders[i].queue_needs != queue_needs
-                 or k.ladders[i].relaxation != relaxation):
+                 or k.ladders[i].relaxation != relaxation or k.ladders[i].queue != queue):
         i = k.ladders[i].chain
     return i
 
 
-cdef inline uint64_t ladder_slot(Core* k, int32_t own, int32_t queue_needs, int32_t relaxation) noexcept nogil:
-    return (((<uint64_t>own * 1000003 + <uint64_t>queue_needs) * 1000003 + <uint64_t>(relaxation + 1))
-            * <uint64_t>0x9E3779B97F4A7C15 >> 24) & k.ladder_mask
+cdef inline uint64_t ladder_slot(
+    Core* k, uint64_t queue, int32_t own, int32_t queue_needs, int32_t relaxation
+) noexcept nogil:
+    return ((((queue * 1000003 + <uint64_t>own) * 1000003 + <uint64_t>queue_needs) * 1000003
+             + <uint64_t>(relaxation + 1)) * <uint64_t>0x9E3779B97F4A7C15 >> 24) & k.ladder_mask
 
 
 cdef int64_t enqueue_verb(Core* k, Command* v) noexcept nogil:
@@ -155,7 +158,7 @@ cdef int64_t enqueue_verb(Core* k, Command* v) noexcept nogil:
     else:
         if not 0 <= s.needs < k.n_needs:
             return NO_NEEDS
-        s.ladder = find_ladder(k, s.needs, k.queues[s.queue].needs,
+        s.ladder = find_ladder(k, s.queue, s.needs, k.queues[s.queue].needs,
                                k.queues[s.queue].relaxation if s.relaxation < 0 else s.relaxation)
     if s.ladder == 0:
         return NO_RELAXATION

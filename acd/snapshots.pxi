@@ -112,7 +112,20 @@ DTYPES = {
 }
 
 
+cdef bint somebody_free(Core* k, int32_t q) noexcept nogil:
+    """For a call without wishes of its own that comes now."""
+    cdef int32_t m = tree_first(k.serving_nodes, k.queues[q].free_root)
+    while m:
+        if fits_line(k, m, k.ladders[k.queues[q].ladder].lines[0]) and k.serving[m].from_s <= 0 and (
+            not k.serving[m].reserve or k.queues[q].reserve_on
+        ):
+            return True
+        m = tree_next(k.serving_nodes, m)
+    return False
+
+
 cdef int64_t fill_queues(Core* k, QueueRow* row) noexcept nogil:
+    cdef Ask ask
     cdef int32_t i
     cdef int64_t n = 0
     cdef Queue* q
@@ -135,9 +148,10 @@ cdef int64_t fill_queues(Core* k, QueueRow* row) noexcept nogil:
         row.estimated, row.within_median, row.within_p80 = q.n_estimated, q.n_within_median, q.n_within_p80
         row.members, row.logged_in, row.working = q.n_members, q.n_logged, q.n_working
         row.reserve_on, row.recent, row.n_recent = q.reserve_on, <int64_t>q.recent, q.n_recent
-        row.oldest_wait_s = fmax(0.0, k.now - oldest_enqueue(k, i))
-        estimate_at(q, q.n_waiting + 1, &row.ewt_median_s, &row.ewt_p80_s)
-        if q.n_waiting == 0 and q.free_root:
+        row.oldest_wait_s = greater(0.0, k.now - oldest_enqueue(k, i))
+        ask_for_next(k, &ask, i)
+        estimate_for(k, &ask, &row.ewt_median_s, &row.ewt_p80_s)
+        if somebody_free(k, i):
             row.ewt_median_s = row.ewt_p80_s = 0
         row += 1
         n += 1
@@ -211,7 +225,8 @@ cdef int64_t fill_serving(Core* k, ServingRow* row) noexcept nogil:
         while m:
             s = &k.serving[m]
             row.agent, row.queue = <int64_t>k.agents[s.agent].handle, <int64_t>k.queues[i].handle
-            row.rank, row.offers, row.answered, row.talk_us = s.rank, s.n_offers, s.n_answered, s.talk_us
+            row.rank, row.offers = s.rank, k.serving_counts[m].n_offers
+            row.answered, row.talk_us = k.serving_counts[m].n_answered, k.serving_counts[m].talk_us
             row += 1
             n += 1
             m = s.q_next

@@ -9,6 +9,10 @@ cdef enum:
     MAX_DECLINED = 12  # per call; a thirteenth makes it forget the first
     MAX_MARKS = 32  # different waits a queue's agents begin at
     SL_SAMPLE = 16  # calls before a service level counts for reserves
+    N_SLOTS = 32  # kinds of needs of a queue whose agents are counted apart, for estimates
+    N_GROUPS = 4  # of a queue's agents by the wait they begin at; the last takes all further ones
+    N_QUARTERS = 16384  # lists of timers: a lap of 68 minutes
+    N_HEADS = 4  # kinds of head start told apart, for estimates
 
 cdef enum:  # verdicts of a verb
     DONE = 0
@@ -49,17 +53,31 @@ cdef struct Node:  # a place in an ordered tree: (tier, key, seq)
     int32_t tier
     int64_t spare  # to 64 bytes: one cache line
 
-cdef struct Bucket:  # the calls of one queue that wait with the same needs
+cdef struct Line:  # the calls of one queue that wait with the same needs; kept as long as the queue. One cache line
     double key  # of its first call, copied so that a scan need not touch the call
     uint64_t seq
     int32_t tier
     int32_t first
     int32_t root
+    int32_t n_waiting
+    int32_t n_able  # working agents who may take its calls, sooner or later: the sum of Flow.n_able
     int32_t queue
-    int32_t needs  # -1: held for a preferred agent
-    int32_t next  # of the queue
+    int32_t needs  # -1: those held for a preferred agent
+    int32_t next  # of the queue's lines where somebody waits
     int32_t prev
-    int32_t chain  # of the hash
+    int32_t slot  # bit in Serving.able; -1: none left, or held
+    int32_t sibling  # of the queue, all of them
+    int32_t spare
+
+cdef struct Flow:  # beside its Line: who takes its calls, and what that costs them lately; see estimate.pxi
+    int32_t n_able[N_GROUPS]
+    double at
+    double work
+    double moved
+    double moved_work
+    double tune_median
+    double tune_p80
+    int32_t shared[N_SLOTS]  # of the able, those who can take the queue's line with that slot as well
 
 cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
     uint64_t handle
@@ -68,7 +86,7 @@ cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
     double expires
     double head  # head start, s
     int32_t queue
-    int32_t bucket
+    int32_t line  # where it waits; 0: does not wait
     int32_t ladder
     int32_t ringing  # first of the agents it rings at
     int8_t state
@@ -81,6 +99,7 @@ cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
     double preferred_head
     float est_median
     float est_p80
+    int32_t est_line
     int32_t counted_needs  # what it asked for when it came
     int32_t preferred
     int32_t agent  # in talk
@@ -91,11 +110,13 @@ cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
     int32_t decl_next  # others of the queue that were declined
     int32_t decl_prev
     int32_t declined[MAX_DECLINED]
-    int32_t spare[2]  # to 192 bytes
+    int32_t spare  # to 192 bytes
 
 cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
-    uint64_t mask[4]
     uint64_t handle
+    uint64_t offer
+    uint64_t idle_seq  # place in the order of becoming idle
+    double since  # of the state told last
     int32_t serving  # first of its queues
     int32_t ring_call
     int32_t call
@@ -108,112 +129,119 @@ cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
     int8_t in_wrap
     int8_t paused
     int8_t phone
-    uint64_t offer
-    uint64_t idle_seq  # place in the order of becoming idle
-    double since  # of the state told last
+    int32_t told_reason
+    int32_t n_calls  # since login
     double ring_until
     double wrap_until
     double pause_until
     double own_wrap  # < 0: the queue's
     us_t busy_us  # ring + talk + wrap-up since login
     us_t logged_at_us
-    us_t state_us[6]
     int32_t ring_next
     int32_t ring_prev
     int32_t reason  # of NOT_READY by intent
-    int32_t next_reason
-    int32_t pause_reason
-    int32_t told_reason
-    int32_t n_outside
-    int32_t n_calls  # since login
-    int32_t total_level
     int32_t wrap_queue  # of the call it wraps up
-    int8_t row[4]
+    us_t state_us[6]
     int64_t n_offers
     int64_t n_answered
     int64_t n_failed[4]
     int64_t n_cancelled
-    int64_t spare[3]  # to 320 bytes
+    uint64_t mask[4]
+    int32_t next_reason
+    int32_t pause_reason
+    int32_t n_outside
+    int32_t total_level
+    int8_t row[4]
+    int32_t spare[3]  # to 320 bytes
 
-cdef struct Serving:  # an agent's place in a queue; its Node is the place among the queue's free agents
+cdef struct Serving:  # an agent's place in a queue, on one cache line; its Node is the place among the free agents
     double from_s
-    int64_t n_offers
-    int64_t n_answered
-    us_t talk_us
     uint64_t last_offer
     uint64_t order
+    uint32_t able  # bit per Line.slot of the queue: the agent fits its needs
     int32_t agent
     int32_t queue
-    int32_t rank
-    int32_t weight
     int32_t next  # of the agent
     int32_t q_next
     int32_t q_prev
-    bint reserve
+    int32_t rank
+    int32_t weight
+    int8_t reserve
+    int8_t group  # by from_s: 0 at once, then the queue's group_s
+    int8_t counted  # among those able
+    int8_t spare[5]
 
-cdef struct Queue:
+cdef struct ServingCount:
+    int64_t n_offers
+    int64_t n_answered
+    us_t talk_us
+    int64_t spare
+
+cdef struct Queue:  # in the order of use: matching, limits, counting, the rest
     uint64_t handle
     int32_t free_root
-    int32_t members
-    int32_t n_members
-    int32_t n_logged
-    int32_t n_working  # READY, RESERVED, TALKING or ACW
     int32_t n_waiting
     int32_t n_offered
     int32_t n_talking
+    int32_t members
     int32_t declined  # first of its calls that were declined
-    int32_t needs
-    int32_t relaxation
     int32_t ladder  # of a call without needs of its own
     int32_t strategy
     int32_t n_ring
     int32_t max_waiting
     int32_t n_marks
     int32_t n_reserves
-    bint needs_agent
-    bint needs_skill
-    bint reserve_on
-    bint dirty
+    int32_t held  # the line of those held for a preferred agent
+    int8_t needs_agent
+    int8_t needs_skill
+    int8_t reserve_on
+    int8_t dirty
     double ring_s
     double wrap_up_s
     double max_ewt_s
     double sl_s
     double short_s
-    double reserve_on_s
-    double reserve_off_s
-    double reserve_on_sl
-    double reserve_off_sl
-    double marks[MAX_MARKS]
-    int32_t policy[4]
-    int32_t in_a_row[4]
-    double pause_s[4]
     uint64_t recent  # bit per call, 1 within the service level, the newest lowest
     int32_t n_recent
-    # the line as it really moves, for estimates; see estimate.pxi
-    double line_at
-    double line_work
-    double moved
-    double moved_work
-    double gave_up
-    double gave_up_s
-    double tune_median
-    double tune_p80
-    int64_t n_estimated
-    int64_t n_within_median
-    int64_t n_within_p80
-    # counting
+    int32_t n_logged
+    int32_t n_working  # READY, RESERVED, TALKING or ACW
+    int32_t n_members
     int64_t n_came
     int64_t n_out[N_OUTCOMES]
     int64_t n_in_sl
-    int64_t n_abandoned_in_sl
-    int64_t n_short
     int64_t n_released
-    int64_t n_refused[5]
     us_t wait_us
     us_t max_wait_us
     us_t lost_wait_us  # waited by those who were not answered
     us_t talk_us
     us_t wrap_us
+    int64_t n_estimated
+    int64_t n_within_median
+    int64_t n_within_p80
+    double gave_up  # these three: see estimate.pxi
+    double gave_up_s
+    double overtakers[N_HEADS]
+    double overtakers_head_s[N_HEADS]
+    double overtakers_at
+    double opened_at
+    int64_t n_abandoned_in_sl
+    int64_t n_short
+    int64_t n_refused[5]
+    int32_t needs
+    int32_t relaxation
+    int32_t lines  # first of all its lines
+    int32_t n_slots
+    int32_t line_of[N_SLOTS]
+    double group_s[N_GROUPS]
+    double marks[MAX_MARKS]
+    int32_t at_mark[MAX_MARKS]  # how many of its agents begin at that wait
+    int32_t policy[4]
+    int32_t in_a_row[4]
+    double pause_s[4]
+    double reserve_on_s
+    double reserve_off_s
+    double reserve_on_sl
+    double reserve_off_sl
 
 cdef struct Term:
     uint64_t mask[4]
@@ -231,20 +259,31 @@ cdef struct Needs:
     int64_t n_abandoned
     us_t wait_us
 
-cdef struct Ladder:  # a relaxation worked out for a queue's and a call's own needs
+cdef struct Ladder:  # a relaxation worked out for a queue and a call's own needs
+    uint64_t queue  # handle
     int32_t own_needs
     int32_t queue_needs
     int32_t relaxation
     int32_t chain  # of the hash
     int32_t n_steps
+    int32_t lines[MAX_STEPS]
+    int32_t spare
     double after_s[MAX_STEPS]
     double head_s[MAX_STEPS]
     int32_t needs[MAX_STEPS]
+    int32_t spares[8]  # to 256 bytes
 
-cdef struct Timer:
+cdef struct Timer:  # four to a cache line
     double at
-    uint64_t order
     int32_t who  # > 0 a call, < 0 an agent
+    int32_t spare
+
+cdef struct Due:
+    double at  # infinity: never
+    int32_t slot  # in the heap; ~slot: the list it hangs on; 0: neither
+    int32_t next  # on the list
+    int32_t prev
+    int32_t spare
 
 cdef struct OfferSlot:
     uint64_t offer
@@ -278,19 +317,21 @@ cdef struct Core:
     uint64_t agent_mask
     uint64_t queue_mask
     uint64_t offer_mask
-    uint64_t hash_mask
     Call* calls
     Node* call_nodes
     Agent* agents
     uint8_t* levels
     Queue* queues
-    int32_t* first_bucket  # of each queue: the one thing of a queue that most scans need
+    int32_t* first_line  # of each queue where somebody waits: the one thing of a queue that most scans need
     Serving* serving
+    ServingCount* serving_counts
     Node* serving_nodes
     int32_t free_serving
-    Bucket* buckets
-    int32_t free_bucket
-    int32_t* bucket_hash
+    Line* lines
+    Flow* flows
+    int32_t n_lines
+    int32_t max_lines
+    int32_t free_line
     Needs* needs
     int32_t n_needs
     int32_t max_needs
@@ -300,12 +341,18 @@ cdef struct Core:
     Ladder* ladders
     int32_t n_ladders
     int32_t max_ladders
+    int32_t free_ladder
     int32_t* ladder_hash
     uint64_t ladder_mask
     Timer* timers
     int32_t n_timers
-    int32_t* timer_of  # of agents from 0, of calls after them; apart, since moving timers must not touch calls
-    int32_t first_timer_of_calls
+    int32_t n_later
+    double next_quarter_at
+    int64_t quarter  # of a second, up to which timers are in the heap
+    int32_t* later
+    uint64_t* later_some  # bit per list: it is not empty
+    Due* due  # of agents from 0, of calls after them; apart, since moving timers must not touch calls
+    int32_t first_due_of_calls
     OfferSlot* offers
     int32_t* freed
     int32_t n_freed
@@ -324,7 +371,10 @@ cdef struct Core:
 
 
 cdef inline us_t us(double t) noexcept nogil:
-    return llround(t * 1e6)
+    """Rounded half up."""
+    cdef double x = t * 1e6 + 0.5
+    cdef us_t n = <us_t>x
+    return n - (x < n)
 
 
 cdef inline int32_t call_ix(Core* k, uint64_t handle) noexcept nogil:

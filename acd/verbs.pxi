@@ -73,7 +73,7 @@ cdef void count_members(Core* k, int32_t a, int old, int state) noexcept nogil:
     if logged == 0 and working == 0:
         return
     while m:
-        line_tick(k, &k.queues[k.serving[m].queue])
+        count_able(k, m)
         k.queues[k.serving[m].queue].n_working += working
         k.queues[k.serving[m].queue].n_logged += logged
         if working < 0:
@@ -87,7 +87,7 @@ cdef void retry_declined(Core* k, int32_t q) noexcept nogil:
     """Somebody untried may be gone: those who declined may be asked again."""
     cdef int32_t c = k.queues[q].declined
     while c:
-        if k.calls[c].state == CALL_WAITING and k.calls[c].bucket:
+        if k.calls[c].state == CALL_WAITING and k.calls[c].line:
             try_call(k, c)
         c = k.calls[c].decl_next
 
@@ -275,7 +275,7 @@ cdef int do_accept(Core* k, int32_t a) noexcept nogil:
     agent.row[0] = agent.row[1] = agent.row[2] = agent.row[3] = 0
     m = serving_of(k, a, call.queue)
     if m:
-        k.serving[m].n_answered += 1
+        k.serving_counts[m].n_answered += 1
     if LAW(ONE_WINNER):
         cancel_all(k, c, GONE_OTHER_WON)
     call.state, call.agent = CALL_CONNECTED, a
@@ -292,7 +292,7 @@ cdef int do_accept(Core* k, int32_t a) noexcept nogil:
     k.needs[needs].n_in_sl += within
     k.needs[needs].wait_us += waited
     line_left(q, k.now - call.enqueued, False)
-    learn_estimate(q, call, k.now - call.enqueued)
+    learn_estimate(k, call, k.now - call.enqueued)
     remember_level(k, call.queue, within)
     call.connected = k.now
     settle(k, a)
@@ -377,19 +377,19 @@ cdef void arm(Core* k, int32_t c) noexcept nogil:
     cdef double at = call.expires
     cdef int i
     if call.held:
-        at = fmin(at, call.hold_until)
+        at = lesser(at, call.hold_until)
     elif call.step + 1 < ladder.n_steps:
-        at = fmin(at, call.enqueued + ladder.after_s[call.step + 1])
+        at = lesser(at, call.enqueued + ladder.after_s[call.step + 1])
     for i in range(q.n_marks):
         if call.enqueued + q.marks[i] > k.now:
-            at = fmin(at, call.enqueued + q.marks[i])
+            at = lesser(at, call.enqueued + q.marks[i])
             break
     timer_set(k, c, at)
 
 
 cdef void join_line(Core* k, int32_t c) noexcept nogil:
     wait_in(k, c)
-    line_count(k, k.calls[c].queue, 1)
+    k.queues[k.calls[c].queue].n_waiting += 1
     arm(k, c)
     if k.queues[k.calls[c].queue].n_reserves or k.queues[k.calls[c].queue].needs_agent:
         mark_dirty(k, k.calls[c].queue)
@@ -414,7 +414,7 @@ cdef void unhold(Core* k, int32_t c) noexcept nogil:
 cdef void release_holds(Core* k, int32_t a) noexcept nogil:
     cdef int32_t c = k.agents[a].preferring
     while c:
-        if k.calls[c].held and k.calls[c].bucket:
+        if k.calls[c].held and k.calls[c].line:
             unhold(k, c)
         c = k.calls[c].pref_next
 
@@ -461,9 +461,9 @@ cdef void leave(Core* k, int32_t c, int outcome) noexcept nogil:
         if LAW(RESERVATION):
             cancel_all(k, c, GONE_CALL_LEFT)
         call.ringing = 0
-    elif call.bucket:
+    elif call.line:
         wait_out(k, c)
-        line_count(k, call.queue, -1)
+        q.n_waiting -= 1
     if LAW(CONSERVATION) or not offered:
         q.n_out[outcome] += 1
     q.lost_wait_us += waited
@@ -487,7 +487,7 @@ cdef void free_call(Core* k, int32_t c) noexcept nogil:
     timer_drop(k, c)
     k.calls[c].handle = 0
     k.calls[c].state = 0
-    k.calls[c].bucket = 0
+    k.calls[c].line = 0
     k.n_calls -= 1
 
 
@@ -505,7 +505,6 @@ cdef int32_t new_call(Core* k, Spec* s) noexcept nogil:
     call.counted_needs = k.ladders[s.ladder].needs[0]
     call.arrival, call.enqueued, call.expires = s.arrival, k.now, k.now + s.max_wait
     call.head, call.preferred_head = s.head, s.preferred_head
-    raise_head(call, k.ladders[s.ladder].head_s[0])
     call.preferred = s.preferred
     if s.preferred:
         call.pref_next = k.agents[s.preferred].preferring
@@ -548,7 +547,7 @@ cdef int refusal(Core* k, int32_t c) noexcept nogil:
         return -2
     if q.max_waiting >= 0 and q.n_waiting >= q.max_waiting:
         return -3
-    note_estimate(k, c, q.n_waiting + 1)
+    note_estimate(k, c)
     if call.est_median > q.max_ewt_s:
         return -4
     return 0
@@ -584,8 +583,8 @@ cdef int64_t do_enqueue(Core* k, Spec* s) noexcept nogil:
         free_call(k, c)
         return why
     join_line(k, c)
-    if k.calls[c].head > 0 or s.arrival < k.now:  # not at the end of the line
-        note_estimate(k, c, place_of(k, c))
+    if k.calls[c].head > 0:
+        note_overtaker(k, q, k.calls[c].head)
     return <int64_t>k.calls[c].handle
 
 
@@ -603,7 +602,7 @@ cdef int do_raise_head_start(Core* k, int32_t c, double head) noexcept nogil:
         return BAD_VALUE
     if head > k.calls[c].head:
         k.calls[c].head = head
-        if k.calls[c].bucket:
+        if k.calls[c].line:
             move_in_line(k, c, False)
     return DONE
 
@@ -629,7 +628,7 @@ cdef int do_release(Core* k, int32_t c) noexcept nogil:
     q.talk_us += talked
     m = serving_of(k, a, call.queue)
     if m:
-        k.serving[m].talk_us += talked
+        k.serving_counts[m].talk_us += talked
     agent.call = 0
     agent.wrap_queue = call.queue
     free_call(k, c)
@@ -665,7 +664,7 @@ cdef void call_due(Core* k, int32_t c) noexcept nogil:
         move_in_line(k, c, True)
     mark_dirty(k, k.calls[c].queue)
     if k.calls[c].expires <= k.now:
-        timer_drop(k, c)
+        timer_set(k, c, INFINITY)
         k.expiring[k.n_expiring] = c
         k.n_expiring += 1
 
@@ -685,10 +684,12 @@ cdef int run_until(Core* k, double now) noexcept nogil:
     cdef int32_t who
     if not now >= k.now:
         return BACKWARDS
-    while k.n_timers and k.timers[1].at <= now:
-        k.now = fmax(k.now, k.timers[1].at)
-        while k.n_timers and k.timers[1].at <= k.now:
-            who = k.timers[1].who
+    if now >= k.next_quarter_at:
+        come_to(k, now)
+    while k.n_timers and k.timers[3].at <= now:
+        k.now = greater(k.now, k.timers[3].at)
+        while k.n_timers and k.timers[3].at <= k.now:
+            who = k.timers[3].who
             timer_drop(k, who)
             if who > 0:
                 call_due(k, who)

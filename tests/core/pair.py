@@ -37,6 +37,7 @@ class Pair:
         self.model = Model(n_calls=n_calls, n_agents=n_agents, seed=seed)
         self.now = 0.0
         self.story: list[str] = []
+        self.told: list[Any] = []  # by the last verb
 
     def do(self, verb: str, *args: Any, **more: Any) -> Any:
         """Both do it; the same answer or the same refusal, and the same floor after it."""
@@ -70,7 +71,8 @@ class Pair:
 
     def compare(self) -> None:
         core, model = self.core, self.model
-        self.same("outputs", sorted(core.drain()), sorted(model.out))
+        self.told = sorted(core.drain())
+        self.same("outputs", self.told, sorted(model.out))
         model.out.clear()
         self.same("deadline", core.deadline(), model.deadline())
         for handle, agent in model.agents.items():
