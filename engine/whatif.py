@@ -172,8 +172,9 @@ class Rerun:
                     self._later(told[1], lambda: self._walk_on(name, told[0]))
             case step:
                 usual_s = self._durations.get(step.describe(), PLAY_S if isinstance(step, steps.Play) else 0.0)
-                _, seconds = live.person.steps.get(step.describe()) or ("done", usual_s)
-                self._later(seconds, lambda: self._walk_on(name, "done"))
+                result, seconds = live.person.steps.get(step.describe()) or ("done", usual_s)
+                way = result if result in step.ways else next(iter(step.ways))
+                self._later(seconds, lambda: self._walk_on(name, way))
 
     def _walk_on(self, name: str, result: str) -> None:
         live = self._calls[name]

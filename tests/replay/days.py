@@ -51,10 +51,10 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return list(read(sorted(folder.glob("*.jsonl"))))
 
 
-def conductors_day(seed: int, folder: Path) -> list[dict[str, Any]]:
+def conductors_day(seed: int, folder: Path, is_plain: bool = False) -> list[dict[str, Any]]:
     """A day of tests/switch: whole calls through the conductor, with operators who meddle."""
     with traced(folder) as (trace, _, _):
-        world = World(seed, trace=trace)
+        world = World(seed, trace=trace, is_plain=is_plain)
         world.run()
         world.acd.stop(world.now)
     return lines(folder)

@@ -11,7 +11,7 @@ from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.day import Day, LinesMissing, Person, Ring, days
 from engine.whatif import Rerun, compare
 from tests.replay.days import EPOCH, conductors_day
-from tests.switch.world import BOOK
+from tests.switch.world import PLAIN_BOOK
 
 HERE = plan.Place("plan.yaml", 1, 1)
 MOMENT_S = 1e-5
@@ -21,8 +21,8 @@ def test_unchanged_the_conductors_days_come_out_as_they_were(tmp_path: Path) -> 
     """Abandoned, refused, not answered, timed out, transferred, meddled with: the simulation knows them all."""
     n_answered = 0
     for seed in range(120):
-        (day,) = days(conductors_day(seed, tmp_path / str(seed)))
-        rerun = Rerun(day, day.staff, BOOK)
+        (day,) = days(conductors_day(seed, tmp_path / str(seed), is_plain=True))
+        rerun = Rerun(day, day.staff, PLAIN_BOOK)
         was, now = day.tallies.queues["sales"], rerun.queues["sales"]
         assert +was.counts == +now.counts, seed
         assert sorted(now.waits_s) == pytest.approx(sorted(was.waits_s), abs=MOMENT_S), seed

@@ -76,6 +76,28 @@ BOOK = plan.PlanBook(
 )  # fmt: skip
 
 
+# The same without all that a caller chooses.
+PLAIN_BOOK = plan.PlanBook(
+    steps=(
+        steps.Answer(_place(1), {"done": 1}),
+        steps.Play(_place(2), {"done": 2}, ("welcome",), "zh"),
+        steps.Queue(
+            _place(3),
+            {"timeout": 3, "full": 3, "no_agents": 3},
+            "sales",
+            max_wait_s=25.0,
+            leave_without_agents=True,
+            music="hold",
+            announces=(steps.Announce(("wait",), 5.0, 10.0),),
+        ),
+        steps.Transfer(_place(4), {"busy": 4, "no_answer": 4, "failed": 4}, "sip:desk@127.0.0.1", 6.0),
+        steps.HangUp(_place(5), {}),
+    ),
+    entries={"main": 0},
+    numbers={"100": "main"},
+)
+
+
 def staff(n_agents: int, ring_for_s: float = 8.0, customer_first: bool = False, wrap_up_s: float = 2.0) -> Staff:
     queue = Queue(
         "sales",
@@ -405,9 +427,16 @@ class Sound:
 
 
 class World:
-    """One seeded day. run() plays it to the end and checks it. `trace` is its own, or a real one that writes files."""
+    """One seeded day. run() plays it to the end and checks it. `trace` is its own, or a real one that writes files.
 
-    def __init__(self, seed: int, make_switch: Callable[..., Switch] = Switch, trace: Any = None) -> None:
+    `is_plain`: callers wait or hang up, nobody is called back, and nothing is reloaded.
+    """
+
+    def __init__(
+        self, seed: int, make_switch: Callable[..., Switch] = Switch, trace: Any = None, is_plain: bool = False
+    ) -> None:
+        self.is_plain = is_plain
+        self.book = PLAIN_BOOK if is_plain else BOOK
         self.random = random.Random(seed)
         self.now = 1000.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []
@@ -423,14 +452,16 @@ class World:
         self.customer_first = self.random.random() < 0.5
         self.n_agents = self.random.randint(1, 3)
         people = staff(self.n_agents, customer_first=self.customer_first)
-        self.acd = Acd(people, BOOK, 64, self.now, self._tell_trace)
+        if is_plain:
+            people = replace(people, queues={"sales": replace(people.queues["sales"], callbacks=None)})
+        self.acd = Acd(people, self.book, 64, self.now, self._tell_trace)
         self.promises, self.errands = Promises(), Errands(self)
         rooms = Rooms(
             self.acd, self.phones, self.sound, self.records, self.promises, self.errands, self.trace,
             lambda queue: rows.n_logged_in(self.acd.core, self.acd.floor, queue),
             lambda now: EPOCH + timedelta(seconds=now),
         )  # fmt: skip
-        self.switch = make_switch(Setup(settings, people, BOOK), rooms)
+        self.switch = make_switch(Setup(settings, people, self.book), rooms)
         self.acd.begin_day(self.now)
 
     def on_line(self) -> set[str]:
@@ -502,7 +533,7 @@ class World:
             case 3:
                 self.switch.is_draining = not self.switch.is_draining
                 self.switch.calling_back.wake()
-            case 4:
+            case 4 if not self.is_plain:
                 self._reload()
             case 5:
                 if owed := self.switch.calling_back.registry.entries():
@@ -578,7 +609,7 @@ class World:
         for cdr in inbound:
             waited = [s for s in self.records.segments if s.call == cdr.call and s.kind == "queue"]
             was_abandoned = cdr.disposition == "abandoned" and waited[-1].ended_at - waited[-1].began_at >= 2.0
-            if cdr.ani and (was_abandoned or cdr.disposition == "timed_out"):
+            if cdr.ani and not self.is_plain and (was_abandoned or cdr.disposition == "timed_out"):
                 assert cdr.call in self.records.callbacks, f"{cdr.call} is forgotten"
         talked = {cdr.call for cdr in self.records.cdrs if cdr.kind == "callback" and cdr.connected_at is not None}
         kept = {entry.call for entry in entries if entry.state == "done"}
