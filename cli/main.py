@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("cli.demo", "Put a real call floor through the daemon for half a minute."),
     "run": ("cli.run", "Run the daemon."),
     "check": ("cli.dry", "Check the configuration."),
+    "diff": ("cli.reload", "Show what a reload would change."),
+    "reload": ("cli.reload", "Have the daemon take up the changed configuration."),
     "explain": ("cli.dry", "Tell what a call would meet, line by line."),
     "top": ("cli.top", "Watch the floor live."),
     "queues": ("cli.live", "Show the queues."),

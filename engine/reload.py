@@ -11,7 +11,7 @@ Counterparts: engine/config, which reads; app, whose loop serves.
 import logging
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from engine import config
 from engine.acd import NoRoom
 from engine.callflow.errors import CallError
 from engine.callflow.settings import Settings
+from engine.config.difference import RESTART, Change, difference
 from engine.control import ControlError
 from engine.media import sounds
 from engine.switch import Setup
@@ -29,17 +30,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("agner")
 
-# What a running daemon holds on to: sockets, files, threads and the conference bridge are made of these.
-FIXED = ("sip", "storage", "folder", "clock_rate", "trace_days")
-
-
 @dataclass(frozen=True, slots=True)
 class Read:
     """What the thread brings back."""
 
     loaded: config.Configuration
     recorded: sounds.Sounds
-    changes: list[str]
+    changes: list[Change]
     is_dry: bool
     answer: "Future[Any]"
 
@@ -56,7 +53,8 @@ class Reload:
         self._is_asked = True
 
     def begin(self, is_dry: bool = False) -> "Future[Any]":
-        """The outcome: {"applied", "changes", "kept"}, or ControlError with all complaints. `is_dry`: only look."""
+        """The outcome: {"applied", "changes"}, each a difference.Change, or ControlError with all complaints. `is_dry`:
+        only look."""
         answer: Future[Any] = Future()
         if not self._is_reading.acquire(blocking=False):
             raise ControlError("a configuration is being read already")
@@ -86,7 +84,7 @@ class Reload:
         try:
             loaded = config.load(self._folder)
             recorded = sounds.load(loaded.sounds, running.settings.clock_rate)
-            changes = _changes(running, loaded)
+            changes = difference(running, loaded)
         except config.Complaints as complaints:
             answer.set_exception(ControlError("\n".join(str(complaint) for complaint in complaints.found)))
         except (CallError, OSError) as error:
@@ -102,8 +100,7 @@ class Reload:
     def _apply(self, read: Read) -> dict[str, Any]:
         daemon, loaded = self._daemon, read.loaded
         settings = merged(daemon.running.settings, loaded.settings)
-        kept = [name for name in FIXED if getattr(settings, name) != getattr(loaded.settings, name)]
-        outcome = {"applied": not read.is_dry, "changes": read.changes, "kept": kept}
+        outcome = {"applied": not read.is_dry, "changes": [asdict(change) for change in read.changes]}
         if read.is_dry:
             return outcome
         try:
@@ -117,17 +114,12 @@ class Reload:
         return outcome
 
 
-def _changes(old: config.Configuration, new: config.Configuration) -> list[str]:
-    parts = {"switch.yaml": "settings", "staff.yaml": "staff", "plans": "book", "prompts": "sounds"}
-    return [f"{name} has changed" for name, part in parts.items() if getattr(old, part) != getattr(new, part)]
-
-
 def merged(old: Settings, new: Settings) -> Settings:
     """The new settings, as far as a daemon that runs can take them. Trunks change in limits and ways out; who may call
     in is known by the SIP room since the start."""
     sources = {trunk.name: trunk.sources for trunk in old.trunks}
     trunks = tuple(replace(trunk, sources=sources[trunk.name]) for trunk in new.trunks if trunk.name in sources)
-    kept: dict[str, Any] = {name: getattr(old, name) for name in FIXED}
+    kept: dict[str, Any] = {name: getattr(old, name) for name in RESTART}
     limits = replace(new.limits, max_calls=min(new.limits.max_calls, old.limits.max_calls))
     return replace(new, trunks=trunks, limits=limits, **kept)
 
@@ -137,4 +129,5 @@ def _log_outcome(answer: "Future[Any]") -> None:
         log.error("SIGHUP: the configuration stays as it is:\n%s", error)
     else:
         outcome = answer.result()
-        log.info("SIGHUP: %d changes are taken up; kept until a restart: %s", len(outcome["changes"]), outcome["kept"])
+        changes = [Change(**change) for change in outcome["changes"]]
+        log.info("SIGHUP: %d changes are taken up%s", len(changes), "".join(f"\n  {change}" for change in changes))
