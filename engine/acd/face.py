@@ -345,7 +345,7 @@ class Acd:
         """Tell the whole state, as it was at `moment`, the time of what was done last: a replay can begin here."""
         state = rows.of_state(self.core, self.floor, self._calls, self.reason_text, moment)
         for row in state["calls"]:
-            row["ladder"], row["asked"] = self.ladder_of(row["call"]), list(self._asked[row["call"]])
+            row["asked"] = list(self._asked[row["call"]])
         about = {**self._about(), "now": moment, "room": self.floor.room, "reasons": list(self._reasons)}
         told = {**about, "floor": self.floor.saved(), **state, "core": self.core.save()}
         self._tell(now, "checkpoint", told, [])

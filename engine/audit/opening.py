@@ -13,9 +13,11 @@ def opened(args: Row) -> tuple[Floor, dict[int, tuple[Call, str]], Counter[str]]
     floor = Floor(saved["staff"], saved["steps"])
     floor.group_sets |= {tuple(names) for names, _ in saved["groups"]}
     floor.leaving, floor.closing = set(saved["leaving"]), set(saved["closing"])
-    places = {one["relaxation"]: place for place, one in saved["widenings"].items() if not place.startswith("=")}
+    widenings = {one["relaxation"]: (place, one["rungs"]) for place, one in saved["widenings"].items()}
     for row in args["calls"]:
-        call = _call(row, places.get(row["asked"][0]))
+        relaxation, start = row["asked"]
+        place, later = widenings[relaxation]
+        call = _call(row, [start, *later], None if place.startswith("=") else place)
         (floor.talks if row["state"] == "CONNECTED" else floor.calls)[call.name] = call
     offers: dict[int, tuple[Call, str]] = {}
     held: Counter[str] = Counter()
@@ -33,8 +35,8 @@ def opened(args: Row) -> tuple[Floor, dict[int, tuple[Call, str]], Counter[str]]
     return floor, offers, held
 
 
-def _call(row: Row, place: str | None) -> Call:
-    rungs = [Rung(one["after_s"], one["needs"], tuple(one["groups"]), one["head_start_s"]) for one in row["ladder"]]
+def _call(row: Row, told: list[Row], place: str | None) -> Call:
+    rungs = [Rung(one["after_s"], one["needs"], tuple(one["groups"]), one["head_start_s"]) for one in told]
     return Call(
         row["call"],
         row["handle"],
