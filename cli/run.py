@@ -36,7 +36,7 @@ def run(folder: Path, log_level: str, quiet: bool) -> None:
             click.echo(problem, err=True)
         sys.exit(2)
     if not quiet:
-        _explain(folder, daemon.settings, daemon.book)
+        _explain(folder, daemon.running.settings, daemon.running.book)
     daemon.run()
 
 
