@@ -41,6 +41,19 @@ class Sip:
     ringing_within_s: float = 4.0  # a called phone that sent nothing by then is unreachable
 
 
+@dataclass(frozen=True, slots=True)
+class Registrar:
+    """How phones log in: those of agents whose `phone` is `registered`."""
+
+    realm: str = "agner"  # of which passwords are kept; another realm makes them all void
+    min_expires_s: int = 60  # a phone that asks for less is told (423)
+    max_expires_s: int = 3600  # more than this is cut
+    n_contacts: int = 5  # phones of one agent at once
+    keep_alive_s: float = 30.0  # how often each phone is asked whether it is there (OPTIONS)
+    n_unanswered: int = 3  # so many unanswered in a row: the phone is gone
+    nonce_s: float = 300.0  # a phone may use one challenge for so long
+
+
 SPARE_LEGS = 64  # calls being refused, and legs that end: PJSIP keeps both until the far side has agreed, or for 32 s
 
 
@@ -79,6 +92,7 @@ class Settings:
     clock_rate: int = 8000  # Hz of the conference bridge
     trace_days: int = 14  # traces older than this are removed
     look_ups: Mapping[str, WebLookUp] = field(default_factory=dict)
+    registrar: Registrar = Registrar()
 
 
 @dataclass(frozen=True, slots=True)
