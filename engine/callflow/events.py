@@ -5,7 +5,8 @@ call in call.py's table. News of a called leg carries the number of its offer (l
 reach one party, its number is never used again.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from engine.callflow import plan, steps
@@ -133,6 +134,7 @@ class ErrandDone(Event):
 
     ticket: int
     result: str
+    found: Mapping[str, str] = field(default_factory=dict)  # what a look-up taught the call, for the trace
 
 
 @dataclass(frozen=True, slots=True)

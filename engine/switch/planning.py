@@ -148,9 +148,9 @@ def _taker(switch: Switch, call: str, ticket: int, into: str) -> Callable[[str, 
         live = switch.calls.get(call)
         if live is None:
             return
-        if live.machine.ticket == ticket:
-            live.values |= {f"{into}.{name}": text for name, text in found.items()}
-        switch.then(live, ev.ErrandDone(ticket, result))
+        learnt = {f"{into}.{name}": text for name, text in found.items()} if live.machine.ticket == ticket else {}
+        live.values |= learnt
+        switch.then(live, ev.ErrandDone(ticket, result, learnt))
 
     return take
 
