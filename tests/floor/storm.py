@@ -276,8 +276,9 @@ class Storm:
 
     def check_step(self, was: State, event: ev.Event, commands: list[do.Command]) -> None:
         call = self.call
-        if was is State.OFFERING and call.state is State.GREETING and self.greeting is None and not commands:
-            raise Fault("bridge: an answer without a greeting")
+        is_answer = was is State.OFFERING and call.state is State.GREETING
+        if is_answer and not any(isinstance(command, do.Greet) for command in commands):
+            raise Fault("bridge: the answer waits for something")
         if was in (State.GREETING, State.FETCHING) and call.state is State.TALKING and self.bridged is None:
             raise Fault("bridge: agent and caller wait for each other")
         if isinstance(event, ev.TalkEnded) and not call.late:

@@ -174,6 +174,12 @@ class WithMusicUnderGreeting(Forgetful):
     event, forgotten = ev.CalledAnswered, (do.StopMusic, do.StopPrompts)
 
 
+class WithWaitingAgent(Forgetful):
+    """An answer is not followed at once by what brings agent and caller together."""
+
+    event, forgotten = ev.CalledAnswered, do.Greet
+
+
 class WithOpenMessage(Forgetful):
     """Who hangs up has left a message; it is never closed."""
 
@@ -225,6 +231,7 @@ class WithoutConsent(Call):
         (WithAgentAfterTalk, "agent"),
         (WithAgentAfterCustomer, "leg"),
         (WithMusicUnderGreeting, "sound"),
+        (WithWaitingAgent, "bridge"),
         (WithOpenMessage, "record"),
         (WithoutConsent, "record"),
     ],
