@@ -11,6 +11,7 @@ from datetime import datetime
 
 from cli.main import fail
 from engine.callflow.conditions import OnAir, Share
+from engine.callflow.ladder import Rung, ladder
 from engine.callflow.plan import Caller, PlanBook, Situation, Step, Stop
 from engine.callflow.record import Customer
 from engine.callflow.settings import Settings
@@ -22,10 +23,8 @@ from engine.callflow.steps import (
     EarlyMedia,
     HangUp,
     LookUp,
-    Needs,
     Queue,
     Transfer,
-    Turn,
     items_text,
     needs_text,
 )
@@ -195,11 +194,13 @@ class Walk:
             agent = self.staff.agents.get(self.call.situation(stop.values).value(step.preferred.agent))
             yield f"first: {agent.id} {agent.name}" if agent else "first: nobody, since no such agent is known"
         own = f" ({needs_text(queue.needs)} for the queue)" if (queue := self.staff.queues[step.queue]).needs else ""
-        for after_s, turn, needs in _stages(step):
-            names = ", ".join(_named(agent, step.queue) for agent in self._able(step, turn, needs)) or "nobody"
-            at_once = "at once" if not turn or turn is step.turns[0] else "if none is free"
-            when = f"after {after_s:g} s" if after_s else at_once
-            yield f"{when}, by skill{own}: {names}"
+        told = None
+        for rung in ladder(step):
+            names = ", ".join(_named(agent, step.queue) for agent in self._able(step.queue, rung)) or "nobody"
+            when = f"after {rung.after_s:g} s" if rung.after_s else "at once" if told is None else "if none is free"
+            if (rung.needs, rung.groups) != told:
+                yield f"{when}, by skill{own}: {names}"
+            told = rung.needs, rung.groups
         yield from (_announced(announce) for announce in step.announces)
         if step.whisper:
             yield f"the agent hears at pick-up: {items_text(step.whisper)}"
@@ -209,9 +210,9 @@ class Walk:
             ", but for what is under `after talk`" if "served" in step.ways else ""
         )
 
-    def _able(self, step: Queue, turn: Turn | None, needs: Needs) -> list[Agent]:
-        agents = able(self.staff, step.queue, needs)
-        return [agent for agent in agents if not turn or not turn.groups or set(turn.groups) & set(agent.groups)]
+    def _able(self, queue: str, rung: Rung) -> list[Agent]:
+        agents = able(self.staff, queue, rung.needs)
+        return [agent for agent in agents if not rung.groups or set(rung.groups) & set(agent.groups)]
 
 
 def possible(step: Step, staff: Staff) -> list[str]:
@@ -244,15 +245,6 @@ def _parts(step: Share, dice: Dice) -> dict[str, Dice]:
 def _is_open(text: str, stop: Stop) -> bool:
     """A `$name` that the explained call has no value for."""
     return text.startswith("$") and text[1:] not in ("ani", "dnis", "trunk", "name") and text[1:] not in stop.values
-
-
-def _stages(step: Queue) -> list[tuple[float, Turn | None, Needs]]:
-    """From when on, whose turn, with which needs."""
-    if step.turns:
-        stages: list[tuple[float, Turn | None, Needs]] = [(turn.after_s, turn, step.needs) for turn in step.turns]
-    else:
-        stages = [(0.0, None, step.needs)]
-    return stages + [(relax.after_s, None, relax.needs) for relax in step.relax if relax.needs is not None]
 
 
 def _announced(announce: Announce) -> str:

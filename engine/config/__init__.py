@@ -41,7 +41,7 @@ def load(folder: Path | str) -> Configuration:
     folder, report = Path(folder), Report()
     settings = read_settings(folder / "switch.yaml", report)
     sounds = read_sounds(Path(settings.prompts), report)
-    staff = read_staff(folder / "staff.yaml", sounds, report, settings.trunks or None)
+    staff = read_staff(folder / "staff.yaml", sounds, report, settings.trunks or None, settings.sip.ringing_within_s)
     book = read_plans(folder / "plans", staff, sounds, report, settings.look_ups)
     if report.found:
         raise Complaints(report.found)

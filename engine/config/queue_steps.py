@@ -5,6 +5,7 @@ its word; engine/callflow/steps.py, the type; staff.py and promises.py, which re
 from collections.abc import Mapping
 from typing import Any
 
+from engine.callflow.ladder import MOST_RUNGS
 from engine.callflow.staff import Queue as Configured
 from engine.callflow.steps import Announce, Item, Preferred, Queue, Relax, Turn
 from engine.config import scalars
@@ -16,7 +17,6 @@ from engine.config.values import QUEUED, TALKING, WAITED_IN, WAITING
 from engine.config.yaml_nodes import Value
 
 EVERYBODY = "everybody"
-_MOST_RELAXATIONS = 7  # the core's limit
 _LAST_ORDER = "last order agent"
 _ENDS = ("timeout", "full", "no_agents", "no_skill", "too_long")
 _KEYS = tuple("1234567890*#")
@@ -89,8 +89,8 @@ def _read_order(here: Here, queue: str, read: dict[str, Any]) -> None:
     if relax:
         read["relax"] = _relax(relax, here, queue, read["head_start_s"], read["max_wait_s"])
     n_changes = len(read.get("relax", ())) + max(len(read.get("turns", ())) - 1, 0)
-    if n_changes > _MOST_RELAXATIONS and (culprit := relax or turns):
-        culprit.complain(f"{n_changes} changes while the call waits; {_MOST_RELAXATIONS} at most")
+    if n_changes >= MOST_RUNGS and (culprit := relax or turns):
+        culprit.complain(f"{n_changes} changes while the call waits; {MOST_RUNGS - 1} at most")
     if first:
         read["preferred"] = _preferred(first, here)
     if keep:

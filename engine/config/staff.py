@@ -38,7 +38,11 @@ _POLICY = re.compile(r"(ready|not ready|pause (\d{1,6})s)(?: after (\d{1,3}) in 
 
 
 def read_staff(
-    path: Path, sounds: SoundFiles | None, report: Report, trunks: Collection[Trunk] | None = None
+    path: Path,
+    sounds: SoundFiles | None,
+    report: Report,
+    trunks: Collection[Trunk] | None = None,
+    ringing_within_s: float = 0.0,
 ) -> Staff | None:
     """None if the file cannot be read at all. `trunks`: those of switch.yaml; None where it could not be read."""
     value = read_yaml(path, report, "no queue and no agent is described")
@@ -50,7 +54,7 @@ def read_staff(
         queues: dict[str, Queue] = {}
         asked: dict[str, Value] = {}
         for key, item in listed.pairs() if (listed := top.need("queues")) else ():
-            queue = _queue(key, item, skills, sounds, trunks)
+            queue = _queue(key, item, skills, sounds, trunks, ringing_within_s)
             queues[queue.name] = queue
             asked[queue.name] = key
         agents: dict[str, Agent] = {}
@@ -69,6 +73,18 @@ def read_staff(
         else:
             check_held(key, staff, name, ())
     return staff
+
+
+def _ring_for(value: Value, ringing_within_s: float) -> float:
+    """Long enough to tell a phone that is not there from one that nobody answers."""
+    n_told = len(value.report.found)
+    ring_for_s = scalars.duration(value, 1.0, 180.0)
+    if ring_for_s <= ringing_within_s and len(value.report.found) == n_told:
+        value.complain(
+            f"ring for {ring_for_s:g}s ends before a phone that is not there is known to be so: "
+            f"ring longer, or make `ringing within` of switch.yaml ({ringing_within_s:g}s) shorter"
+        )
+    return ring_for_s
 
 
 def _names(value: Value | None, what: str) -> tuple[str, ...]:
@@ -90,6 +106,7 @@ def _queue(
     skills: tuple[str, ...],
     sounds: SoundFiles | None,
     trunks: Collection[Trunk] | None,
+    ringing_within_s: float,
 ) -> Queue:
     read: dict[str, Any] = {}
     with value.section() as queue:
@@ -98,7 +115,7 @@ def _queue(
         if item := queue.get("needs"):
             read["needs"] = read_needs(item, skills)
         if item := queue.get("ring for"):
-            read["ring_for_s"] = scalars.duration(item, 1.0, 180.0)
+            read["ring_for_s"] = _ring_for(item, ringing_within_s)
         if item := queue.get("wrap up"):
             read["wrap_up_s"] = scalars.duration(item)
         if item := queue.get("ring at once"):
