@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
+from engine.callflow.errors import MediaError
 from engine.callflow.say import CannotSay, say
 from engine.callflow.steps import Item, Recorded, Say
 from engine.switch import planning
@@ -81,8 +82,12 @@ def greet(switch: Switch, live: Live, command: do.Greet) -> None:
     live.greeting = set()
     for leg, items in parts:
         if heard := rendered(switch, live, items, command.language):
-            switch.media.play(leg, heard, GREETING, command.language)
-            live.greeting.add(leg)
+            try:
+                switch.media.play(leg, heard, GREETING, command.language)
+            except MediaError as error:  # of no greeting is so much to be made that the two do not meet
+                log.error("call %s: %s", live.machine.id, error)
+            else:
+                live.greeting.add(leg)
     end_greeting(switch, live)
 
 
