@@ -278,6 +278,9 @@ class Phones:
             patience_s = self.world.random.choice((0.0, 3.0, 30.0, 60.0))
             self.world.later(patience_s, lambda: self.leave(leg, ev.CallerGone(200, "")))
 
+    def take_key(self, leg: int, key: str) -> None:
+        self._tell(leg, ev.CallerDigit(key))
+
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
         self.lamps[uri] = n_new, n_old
 
