@@ -32,6 +32,10 @@
  * whose contact says UDP often has no TCP at all, and a firewall that drops the SYN would cost the caller seconds. */
 #define PJSIP_DONT_SWITCH_TO_TCP        1
 #define PJSIP_MAX_TIMED_OUT_ENTRIES     64      /* default 10 timers per turn of the loop */
+#define PJ_HAS_IPV6                     1       /* default 0 */
+#define PJSIP_MAX_PKT_LEN               16384   /* default 4000; an offer of a WebRTC gateway is longer */
+/* A TCP or TLS connection that has brought no whole message by then is closed (s): half-open ones cost a socket each. */
+#define PJSIP_TRANSPORT_SERVER_IDLE_TIME_FIRST 10   /* default 0: never */
 
 /* Mixing. More than 1 selects the parallel bridge; how many threads share the work is then the daemon's to say at run
  * time (MediaConfig.confThreads). Two: on one thread the bridge, which also encodes and sends every leg's RTP, ends at
@@ -47,5 +51,7 @@
  * is a way to stop it. PJ_ASSERT_RETURN still returns its error. */
 #define PJMEDIA_HAS_VIDEO               0
 #define PJMEDIA_HAS_SRTP                1
+#define PJMEDIA_SRTP_HAS_DTLS           1       /* default 0 */
+#define PJMEDIA_SRTP_DTLS_CHECK_HELLO_ADDR 1    /* default 0; a ClientHello from a third address takes no call over */
 #define PJ_HAS_SSL_SOCK                 1
 #define PJSUA_MAX_BUDDIES               8       /* default 256; presence is not used */

@@ -15,6 +15,7 @@ class Trunk:
     name: str
     sources: tuple[IPv4Network | IPv6Network, ...]
     max_calls: int | None = None
+    max_calls_per_s: float | None = None  # new calls above it get 503
     early_media: bool = False  # audio before the answer reaches the caller (183)
     dial: str = ""  # SIP URI with `{number}`, for calls that the switch makes; empty: none go out here
 
@@ -30,6 +31,27 @@ class WebLookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """What a stranger may do, that is an address of no trunk and no phone, and what shape a message may have.
+
+    A known address is never banned, and a stranger only after many refusals: one forged datagram shuts nobody out.
+    """
+
+    tells_strangers: bool = False  # 403; else silence
+    per_s: float = 8.0  # requests of one stranger that are looked at ...
+    burst: int = 16  # ... and so many at once
+    ban_after: int = 50  # refusals within ban_window_s; 0: nobody is banned
+    ban_window_s: float = 60.0
+    ban_s: float = 300.0
+    answers_per_s: float = 50.0  # to all strangers together
+    n_sources: int = 65536  # strangers remembered
+    max_headers: int = 128
+    max_media: int = 8  # m= lines
+    max_crypto: int = 16  # a=crypto lines
+    max_parts: int = 16  # boundaries of a multipart body
+
+
+@dataclass(frozen=True, slots=True)
 class Sip:
     address: str = "127.0.0.1"
     udp_port: int | None = 5060  # None: off
@@ -39,6 +61,7 @@ class Sip:
     rtp_to: int = 29999
     codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")  # by preference
     ringing_within_s: float = 4.0  # a called phone that sent nothing by then is unreachable
+    gate: Gate = Gate()
 
 
 @dataclass(frozen=True, slots=True)

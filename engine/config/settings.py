@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk, WebLookUp
+from engine.callflow.settings import Gate, Limits, Recording, Settings, Sip, Trunk, WebLookUp
 from engine.config import scalars
 from engine.config.scalars import Network
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
@@ -67,10 +67,29 @@ def _sip(value: Value | None) -> Sip:
             read["codecs"] = _codecs(item)
         if item := sip.get("ringing within"):
             read["ringing_within_s"] = scalars.duration(item, 0.5, 32.0)
+        if item := sip.get("strangers"):
+            read["gate"] = _gate(item)
     settings = Sip(**read)
     if settings.udp_port is None and settings.tcp_port is None:
         value.complain("udp port and tcp port are both off, so nobody could call")
     return settings
+
+
+def _gate(value: Value) -> Gate:
+    """`strangers:` what is done with requests from addresses of no trunk and no phone."""
+    read: dict[str, Any] = {}
+    with value.section() as gate:
+        if item := gate.get("answer"):
+            read["tells_strangers"] = scalars.one_of(item, ("403", "none")) == "403"
+        if item := gate.get("requests per second"):
+            read["per_s"] = float(scalars.count(item, 1, 10_000))
+        if item := gate.get("requests at once"):
+            read["burst"] = scalars.count(item, 1, 100_000)
+        if item := gate.get("ban after"):
+            read["ban_after"] = scalars.count(item, 0, 1_000_000)
+        if item := gate.get("ban for"):
+            read["ban_s"] = scalars.duration(item, 1.0)
+    return Gate(**read)
 
 
 def _codecs(value: Value) -> tuple[str, ...]:
@@ -131,11 +150,13 @@ def _trunks(value: Value | None) -> tuple[Trunk, ...]:
                     _check_overlap(entry, network, [*trunks, Trunk(key.text(), tuple(sources))])
                     sources.append(network)
             limit, early, dial = section.get("max calls"), section.get("early media"), section.get("dial")
+            rate = section.get("max calls per second")
             trunks.append(
                 Trunk(
                     scalars.name(key),
                     tuple(sources),
                     scalars.count(limit, 1, 100_000) if limit else None,
+                    float(scalars.count(rate, 1, 10_000)) if rate else None,
                     scalars.yes_no(early) if early else False,
                     _dial(dial) if dial else "",
                 )

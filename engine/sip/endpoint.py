@@ -29,7 +29,8 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.sip import library, translate, turned_away
-from engine.sip.legs import FORBIDDEN, NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, Leg
+from engine.sip.gatekeeper import Gatekeeper
+from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, Leg
 
 log = logging.getLogger(__name__)
 
@@ -78,19 +79,21 @@ class Endpoint:
         self.post = post
         self._new_call, self.now = new_call, now
         self._settings, self._trunks = sip, tuple(trunks)
-        self._trunk_by_source: dict[str, str | None] = {}
+        self._trunk_by_source: dict[str, str] = {}
         self._legs: dict[int, Leg] = {}
         self._numbers = itertools.count(1)
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
         self._failed: list[int] = []  # legs whose callback raised
         self._silent_from: list[tuple[float, int]] = []  # heap: when a called leg that has not rung is given up
         self.account: Account | None = None
+        self._gatekeeper: Gatekeeper | None = None
         problems = library.check_limits(sip, limits)
         library.C.pj_log_set_level(0)  # before libInit the log goes to stdout
         self._pj = pj.Endpoint()  # no subclass: a bridge thread would enter its Python at every change of a link
         self._pj.libCreate()
         try:
             self._pj.libInit(library.library_config(limits, clock_rate))
+            self._gatekeeper = Gatekeeper(sip.gate, self._trunks)
             problems += library.set_codecs(self._pj, sip.codecs)
             problems += library.open_transports(self._pj, sip)
             if problems:
@@ -192,6 +195,8 @@ class Endpoint:
             self._give_up(heapq.heappop(self._silent_from)[1])
         while self._failed:
             self._end(self._failed.pop(), SERVER_ERROR, {})
+        if self._gatekeeper:
+            self._gatekeeper.tell(self.now())
 
     def close(self) -> None:
         """End every leg, wait a moment for the far sides, and shut PJSIP down. Ended legs are posted as always."""
@@ -206,21 +211,14 @@ class Endpoint:
 
     def invited(self, slot: int, source: str, message: str) -> None:
         """An INVITE came. PJSIP may still refuse it, so it is announced when its callbacks are over."""
-        trunk = self._trunk_of(source)
-        if trunk is None:
-            log.warning("INVITE from %s, which is no trunk's address: 403", source)
-            _hang_up(pj.Call(self.account, slot), FORBIDDEN, {})
-            return
-        leg, caller = next(self._numbers), translate.caller_of(message, trunk)
+        leg, caller = next(self._numbers), translate.caller_of(message, self._trunk_of(source))
         self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)
         self._invited.append(leg)
 
     def turned_away(self, source: str, message: str, status: int) -> None:
         """PJSIP refused an INVITE by itself: no codec in common, a broken SDP, no room."""
         trunk = self._trunk_of(source)
-        log.warning("INVITE from %s (%s): %d by PJSIP", source, trunk or "no trunk", status)
-        if trunk is None:
-            return
+        log.warning("INVITE from %s (%s): %d by PJSIP", source, trunk, status)
         call, leg, caller = self._new_call(), next(self._numbers), translate.caller_of(message, trunk)
         error = SipError(f"PJSIP refused the INVITE: {REFUSED.get(status, 'not acceptable')}", status=status)
         self.post(call, CallTurnedAway(caller, leg, error))
@@ -275,6 +273,8 @@ class Endpoint:
         self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
+        if self._gatekeeper:
+            self._gatekeeper.close()
 
     def _announce(self, leg: int) -> None:
         call = self._legs.get(leg)
@@ -288,13 +288,14 @@ class Endpoint:
             call.this.disown()  # another call has the slot by now: rather lose some memory than hang that one up
         del self._legs[leg]
 
-    def _trunk_of(self, source: str) -> str | None:
+    def _trunk_of(self, source: str) -> str:
+        """The gate lets no other address in."""
         if source not in self._trunk_by_source:
             address = translate.address_of(source)
             if len(self._trunk_by_source) >= CACHED_SOURCES:
                 self._trunk_by_source.clear()
             self._trunk_by_source[source] = next(
-                (trunk.name for trunk in self._trunks for network in trunk.sources if address in network), None
+                trunk.name for trunk in self._trunks for network in trunk.sources if address in network
             )
         return self._trunk_by_source[source]
 

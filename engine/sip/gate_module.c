@@ -1,4 +1,5 @@
 /* The gate in front of the transaction layer. See gate_module.h. */
+#define _GNU_SOURCE /* memmem */
 #include "gate_module.h"
 
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #define N_GROUPS 256
 
 static pj_bool_t on_request(pjsip_rx_data *rdata);
+static pj_bool_t on_leftover(pjsip_rx_data *rdata);
 static pj_status_t on_sent(pjsip_tx_data *tdata);
 
 static pjsip_module module = {
@@ -21,6 +23,14 @@ static pjsip_module module = {
     .on_rx_request = &on_request,
     .on_tx_request = &on_sent,
     .on_tx_response = &on_sent,
+};
+
+/* Behind everybody else: PJSIP leaves a request that no module took without an answer. */
+static pjsip_module leftovers = {
+    .name = {"mod-agner-leftovers", 19},
+    .id = -1,
+    .priority = PJSIP_MOD_PRIORITY_APPLICATION + 32,
+    .on_rx_request = &on_leftover,
 };
 
 /* A bucket of new calls for a trunk, and one of answers for all strangers. */
@@ -159,18 +169,21 @@ pj_bool_t agner_gate_take_news(agner_gate_news *news)
     return PJ_TRUE;
 }
 
-/* Nobody answers an ACK (RFC 3261 section 17.1.1.3). */
-static void answer(pjsip_rx_data *rdata, int status, unsigned retry_after_s)
+/* With one header more, or NULL. Nobody answers an ACK (RFC 3261 section 17.1.1.3). */
+static void answer_with(pjsip_rx_data *rdata, int status, pjsip_hdr *header)
 {
     pjsip_hdr list;
     if (rdata->msg_info.msg->line.req.method.id == PJSIP_ACK_METHOD)
         return;
     pj_list_init(&list);
-    if (retry_after_s) {
-        pjsip_retry_after_hdr *retry = pjsip_retry_after_hdr_create(rdata->tp_info.pool, (int)retry_after_s);
-        pj_list_push_back(&list, retry);
-    }
+    if (header)
+        pj_list_push_back(&list, header);
     pjsip_endpt_respond_stateless(gate.endpoint, rdata, status, NULL, &list, NULL);
+}
+
+static void answer(pjsip_rx_data *rdata, int status)
+{
+    answer_with(rdata, status, NULL);
 }
 
 /* ---- shape */
@@ -204,6 +217,62 @@ static pj_bool_t is_absurd(const pjsip_rx_data *rdata)
            count_lines(text, end, "--") > gate.rules.max_parts;
 }
 
+static int body_length(const pjsip_rx_data *rdata)
+{
+    const char *text = rdata->msg_info.msg_buf, *end = text + rdata->msg_info.len;
+    const char *blank = memmem(text, end - text, "\r\n\r\n", 4);
+    return blank ? (int)(end - blank - 4) : 0;
+}
+
+/* What PJSIP's parser lets pass and RFC 3261 does not: a header twice that may stand once (section 7.3.1), a CSeq of
+ * another method (8.1.1.5), a datagram shorter than its Content-Length (18.3). */
+static pj_bool_t is_inconsistent(const pjsip_rx_data *rdata)
+{
+    const pjsip_msg *msg = rdata->msg_info.msg;
+    unsigned seen = 0;
+    for (const pjsip_hdr *header = msg->hdr.next; header != &msg->hdr; header = header->next) {
+        unsigned bit;
+        switch (header->type) {
+        case PJSIP_H_CALL_ID:
+        case PJSIP_H_CSEQ:
+        case PJSIP_H_FROM:
+        case PJSIP_H_TO:
+        case PJSIP_H_MAX_FORWARDS:
+        case PJSIP_H_CONTENT_LENGTH:
+        case PJSIP_H_CONTENT_TYPE:
+            bit = 1u << (header->type % 32);
+            if (seen & bit)
+                return PJ_TRUE;
+            seen |= bit;
+            break;
+        default:
+            break;
+        }
+    }
+    if (pjsip_method_cmp(&msg->line.req.method, &rdata->msg_info.cseq->method))
+        return PJ_TRUE;
+    return rdata->msg_info.clen && (rdata->tp_info.transport->flag & PJSIP_TRANSPORT_DATAGRAM) &&
+           rdata->msg_info.clen->len > body_length(rdata);
+}
+
+/* Extensions that a request needs and nobody here has (section 8.2.2.3); INVITE is looked at by PJSIP itself. */
+static pj_bool_t needs_unknown(pjsip_rx_data *rdata, pjsip_unsupported_hdr **unknown)
+{
+    const pjsip_require_hdr *require = rdata->msg_info.require;
+    pjsip_method_e method = rdata->msg_info.msg->line.req.method.id;
+    *unknown = NULL;
+    if (!require || method == PJSIP_INVITE_METHOD || method == PJSIP_ACK_METHOD || method == PJSIP_CANCEL_METHOD)
+        return PJ_FALSE;
+    for (unsigned n = 0; n < require->count; ++n) {
+        if (pjsip_endpt_has_capability(gate.endpoint, PJSIP_H_SUPPORTED, NULL, &require->values[n]))
+            continue;
+        if (!*unknown)
+            *unknown = pjsip_unsupported_hdr_create(rdata->tp_info.pool);
+        (*unknown)->values[(*unknown)->count++] = require->values[n];
+    }
+    return *unknown != NULL;
+}
+
 /* ---- the gate itself */
 
 static void refuse_stranger(pjsip_rx_data *rdata, const unsigned char bytes[16], double now_s)
@@ -221,7 +290,7 @@ static void refuse_stranger(pjsip_rx_data *rdata, const unsigned char bytes[16],
         gate.counts[AGNER_UNKNOWN] += 1;
         tell(AGNER_UNKNOWN, rdata);
         if (gate.rules.tells_strangers && take(&gate.answers, now_s))
-            answer(rdata, PJSIP_SC_FORBIDDEN, 0);
+            answer(rdata, PJSIP_SC_FORBIDDEN);
     }
 }
 
@@ -261,7 +330,8 @@ static pj_bool_t refuse_call(pjsip_rx_data *rdata, int group, double now_s)
     }
     gate.counts[why] += 1;
     tell(why, rdata);
-    answer(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, retry_after_s);
+    answer_with(rdata, PJSIP_SC_SERVICE_UNAVAILABLE,
+                (pjsip_hdr *)pjsip_retry_after_hdr_create(rdata->tp_info.pool, (int)retry_after_s));
     return PJ_TRUE;
 }
 
@@ -269,6 +339,7 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
 {
     double now_s = agner_gate_now();
     unsigned char bytes[16];
+    pjsip_unsupported_hdr *unknown;
     int group;
     bytes_of(&rdata->pkt_info.src_addr, bytes);
     group = group_of(bytes);
@@ -276,7 +347,7 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
         gate.counts[AGNER_ABSURD] += 1;
         tell(AGNER_ABSURD, rdata);
         if (group != AGNER_STRANGER)
-            answer(rdata, PJSIP_SC_BAD_REQUEST, 0);
+            answer(rdata, PJSIP_SC_BAD_REQUEST);
         else
             agner_sources_refuse(gate.strangers, key_of(bytes), now_s);
         return PJ_TRUE;
@@ -298,10 +369,33 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
         refuse_stranger(rdata, bytes, now_s);
         return PJ_TRUE;
     }
+    if (is_inconsistent(rdata)) {
+        gate.counts[AGNER_GARBAGE] += 1;
+        tell(AGNER_GARBAGE, rdata);
+        answer(rdata, PJSIP_SC_BAD_REQUEST);
+        return PJ_TRUE;
+    }
+    if (needs_unknown(rdata, &unknown)) {
+        answer_with(rdata, PJSIP_SC_BAD_EXTENSION, (pjsip_hdr *)unknown);
+        return PJ_TRUE;
+    }
     if (is_new_call(rdata) && refuse_call(rdata, group, now_s))
         return PJ_TRUE;
     gate.counts[AGNER_PASSED] += 1;
     return PJ_FALSE;
+}
+
+static pj_bool_t on_leftover(pjsip_rx_data *rdata)
+{
+    const pjsip_request_line *line = &rdata->msg_info.msg->line.req;
+    const pjsip_hdr *allow = pjsip_endpt_get_capability(gate.endpoint, PJSIP_H_ALLOW, NULL);
+    if (!PJSIP_URI_SCHEME_IS_SIP(line->uri) && !PJSIP_URI_SCHEME_IS_SIPS(line->uri) && !PJSIP_URI_SCHEME_IS_TEL(line->uri))
+        answer(rdata, PJSIP_SC_UNSUPPORTED_URI_SCHEME); /* RFC 3261 section 8.2.2.1 */
+    else if (line->method.id == PJSIP_OTHER_METHOD)
+        answer(rdata, PJSIP_SC_NOT_IMPLEMENTED);
+    else
+        answer_with(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, allow ? pjsip_hdr_clone(rdata->tp_info.pool, allow) : NULL);
+    return PJ_TRUE;
 }
 
 /* Whom we talk to in a dialog is known in that dialog: a phone that no network names, a proxy on the way. */
@@ -316,16 +410,40 @@ static pj_status_t on_sent(pjsip_tx_data *tdata)
     return PJ_SUCCESS;
 }
 
+/* Enough of the message was parsed to answer it. */
+static pj_bool_t is_answerable(const pjsip_rx_data *rdata)
+{
+    return rdata->msg_info.msg && rdata->msg_info.msg->type == PJSIP_REQUEST_MSG && rdata->msg_info.via &&
+           rdata->msg_info.from && rdata->msg_info.to && rdata->msg_info.cid && rdata->msg_info.cseq;
+}
+
+/* A message that does not parse: PJSIP drops it, and tells (pjsip/patches/dropped-message.patch). A known sender of a
+ * request learns so, as RFC 3261 section 8.2 and RFC 4475 want; a stranger is refused as for any other request. */
 static void on_garbage(pjsip_tp_dropped_data *dropped)
 {
-    if (dropped->status != PJ_EIGNORED) /* a keep-alive */
-        gate.counts[AGNER_GARBAGE] += 1;
+    pjsip_rx_data *rdata = dropped->rdata;
+    unsigned char bytes[16];
+    if (!rdata)
+        return;
+    gate.counts[AGNER_GARBAGE] += 1;
+    bytes_of(&rdata->pkt_info.src_addr, bytes);
+    if (group_of(bytes) == AGNER_STRANGER) {
+        if (agner_sources_refuse(gate.strangers, key_of(bytes), agner_gate_now()) == AGNER_BANNED_NOW)
+            gate.counts[AGNER_BANS] += 1;
+    } else if (is_answerable(rdata)) {
+        tell(AGNER_GARBAGE, rdata);
+        pj_strdup2(rdata->tp_info.pool, &rdata->msg_info.via->recvd_param, rdata->pkt_info.src_name);
+        if (rdata->msg_info.via->rport_param == 0)
+            rdata->msg_info.via->rport_param = rdata->pkt_info.src_port;
+        answer(rdata, PJSIP_SC_BAD_REQUEST);
+    }
 }
 
 /* ---- from outside */
 
 pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *rules, uint64_t secret)
 {
+    pj_status_t status;
     memset(&gate, 0, sizeof gate);
     gate.strangers = agner_sources_create(rules->n_sources, &rules->source, secret);
     if (!gate.strangers)
@@ -333,7 +451,8 @@ pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *ru
     gate.endpoint = endpoint;
     agner_gate_set_rules(rules);
     pjsip_tpmgr_set_drop_data_cb(pjsip_endpt_get_tpmgr(endpoint), &on_garbage);
-    return pjsip_endpt_register_module(endpoint, &module);
+    status = pjsip_endpt_register_module(endpoint, &module);
+    return status == PJ_SUCCESS ? pjsip_endpt_register_module(endpoint, &leftovers) : status;
 }
 
 /* PJSIP destroys its modules with the endpoint; this lets go of what is ours. */
@@ -342,7 +461,7 @@ void agner_gate_close(void)
     agner_sources_destroy(gate.strangers);
     free(gate.networks);
     memset(&gate, 0, sizeof gate);
-    module.id = -1;
+    module.id = leftovers.id = -1;
 }
 
 void agner_gate_set_rules(const agner_gate_rules *rules)
