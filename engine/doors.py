@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from engine.callflow.events import (
     Event,
     LegEnded,
+    LegKey,
     LegMedia,
     LegPlayed,
     MessageClosed,
@@ -32,7 +33,7 @@ from engine.callflow.record import (
 from engine.callflow.steps import Queue
 
 Post = Callable[[str, Event | LegMedia | LegEnded], None]  # call id, what happened to it
-MediaNews = LegPlayed | RecordingClosed | RecordingTrouble | MessageClosed
+MediaNews = LegPlayed | LegKey | RecordingClosed | RecordingTrouble | MessageClosed
 
 
 class Sip(Protocol):
@@ -67,6 +68,10 @@ class Sip(Protocol):
 
     def drop(self, leg: int) -> None:
         """Forget a leg that does not end. LegEnded follows at once."""
+        ...
+
+    def take_key(self, leg: int, key: str) -> None:
+        """A key that the media room heard in the audio: CallerDigit, unless it came by signalling as well."""
         ...
 
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:

@@ -340,6 +340,14 @@ class LegPlayed:
 
 
 @dataclass(frozen=True, slots=True)
+class LegKey:
+    """A key was heard in the audio of a leg that has no other way to send it; the call learns it as CallerDigit."""
+
+    leg: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """The leg is gone for good; nothing more will come from it."""
 

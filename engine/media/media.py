@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.callflow.errors import MediaError
-from engine.callflow.events import LegPlayed, RecordingTrouble
+from engine.callflow.events import LegKey, LegPlayed, RecordingTrouble
 from engine.doors import MediaNews
 from engine.media import ports
 from engine.media.files import Files
@@ -68,6 +68,7 @@ class Media:
         self._recorder = Recorder(recording_rate)
         self._files = Files(sounds.rate)
         self._legs: dict[int, Leg] = {}
+        self._of_stream: dict[int, int] = {}  # pjsua's number of a call -> leg
         self._reading: set[int] = set()  # legs with plays that wait for files
         self._ended: list[tuple[int, int]] = []  # plays with nothing to hear: leg, play
         self._troubles: list[RecordingTrouble] = []
@@ -84,6 +85,7 @@ class Media:
         """The leg's stream stands, or was rebuilt by a re-INVITE in another slot."""
         state = self._leg(leg)
         state.stream = stream
+        self._of_stream[stream] = leg
         self._mixer.place(leg, slot)
         while state.to_record:
             which, path = state.to_record.popitem()
@@ -101,6 +103,8 @@ class Media:
             self._stop_record(leg, which, discard=False)
         self._drop_queue_audio(leg, state)
         self._mixer.remove(leg)
+        if state.stream is not None and self._of_stream.get(state.stream) == leg:
+            del self._of_stream[state.stream]
         del self._legs[leg]
 
     # ---- what a leg hears while it waits
@@ -202,6 +206,9 @@ class Media:
             if state is not None and play in state.plays:
                 state.plays.remove(play)
                 events.append(LegPlayed(leg, play))
+        for stream, key in ports.take_keys():
+            if stream in self._of_stream:
+                events.append(LegKey(self._of_stream[stream], key))
         return events
 
     def n_slots(self) -> int:

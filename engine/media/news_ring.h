@@ -16,8 +16,8 @@
 #define AGNER_NO_PLAY INT64_MIN
 
 struct agner_news {
-    int leg;
-    unsigned port; /* the number of the port, never used again */
+    int leg;       /* of a key: pjsua's number of the call, and `play` is the key */
+    unsigned port; /* the number of the port, from 1 up, never used again; 0: a key was pressed */
     int64_t play;  /* the play whose last sample was taken; AGNER_NO_PLAY: the port is gone and reads no sound any more */
 };
 

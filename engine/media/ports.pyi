@@ -59,6 +59,13 @@ class QueueAudio:
 def take_news() -> Sequence[tuple[int, int]]:
     """(leg, play) of each play whose last sample was taken."""
 
+def take_keys() -> Sequence[tuple[int, str]]:
+    """(stream, key) of the keys that were heard in the audio of calls without telephone-event, as far as take_news()
+    has come across them."""
+
+def keys_in(samples: Samples, rate: int) -> str:
+    """For tests: what a tap hears in them, frame by frame of 20 ms."""
+
 def n_held() -> int:
     """Prompts and files kept alive for ports that may yet read them."""
 

@@ -85,6 +85,12 @@ cdef extern from "queue_audio_port.h" nogil:
     void agner_queue_audio_cancel(pjmedia_port *)
     void agner_queue_audio_mute(pjmedia_port *)
 
+cdef extern from "key_detector.h" nogil:
+    struct agner_key_detector:
+        pass
+    void agner_keys_init(agner_key_detector *, unsigned)
+    char agner_keys_hear(agner_key_detector *, const int16_t *, unsigned)
+
 cdef extern from "recording_ring.h" nogil:
     int AGNER_AUDIO, AGNER_PAUSE, AGNER_LOST
     struct agner_chunk:
@@ -103,7 +109,7 @@ cdef extern from "recording_tap_port.h" nogil:
     enum agner_recording:
         AGNER_CALL
         AGNER_MESSAGE
-    void agner_tap_install()
+    void agner_tap_install(agner_news_ring *)
     void agner_tap_uninstall()
     void agner_tap_record(int, agner_recording, agner_recording_ring *)
     int agner_tap_count(int)
@@ -120,6 +126,7 @@ cdef agner_news_ring news_ring
 agner_news_init(&news_ring)
 cdef unsigned n_queue_audios = 0
 cdef dict held = {}  # number of a port -> deque of (play, its sounds): what the port may yet read
+cdef list keys_heard = []  # (stream, key), until take_keys()
 cdef dict held_music = {}  # number of a port -> all music that it was given
 
 
@@ -264,7 +271,9 @@ def take_news():
         return []
     ended = []
     while True:
-        if news.play == AGNER_NO_PLAY:
+        if news.port == 0:
+            keys_heard.append((news.leg, chr(news.play)))
+        elif news.play == AGNER_NO_PLAY:
             held.pop(news.port, None)
             held_music.pop(news.port, None)
         else:
@@ -272,6 +281,28 @@ def take_news():
             let_go(news.port, news.play)
         if not agner_news_take(&news_ring, &news):
             return ended
+
+
+def take_keys():
+    if not keys_heard:
+        return []
+    heard = list(keys_heard)
+    keys_heard.clear()
+    return heard
+
+
+def keys_in(const int16_t[::1] samples not None, unsigned rate):
+    """For tests: what a tap hears, frame by frame."""
+    cdef agner_key_detector detector
+    cdef unsigned frame = rate // 50, at
+    cdef char key
+    agner_keys_init(&detector, rate)
+    heard = ""
+    for at in range(0, samples.shape[0] - frame + 1, frame):
+        key = agner_keys_hear(&detector, &samples[at], frame)
+        if key:
+            heard += chr(key)
+    return heard
 
 
 cdef let_go(unsigned port, int64_t play):
@@ -290,7 +321,7 @@ def n_held():
 
 def install_tap():
     bridge()
-    agner_tap_install()
+    agner_tap_install(&news_ring)
 
 
 def uninstall_tap():

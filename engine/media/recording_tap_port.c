@@ -20,6 +20,8 @@
 #include <pjsua-lib/pjsua.h>
 #include <pjsua-lib/pjsua_internal.h>
 
+#include "key_detector.h"
+
 #define THIS_FILE "recording_tap"
 #define SIGNATURE PJMEDIA_SIG_CLASS_PORT_AUD('A', 't')
 #define MAX_QUEUED 4
@@ -35,6 +37,7 @@ static struct line {
 } lines[PJSUA_MAX_CALLS];
 
 static void (*next_on_stream_created2)(pjsua_call_id, pjsua_on_stream_created_param *);
+static struct agner_news_ring *all_keys;
 
 struct recording_tap_port {
     pjmedia_port base;
@@ -51,6 +54,11 @@ struct recording_tap_port {
     pj_int16_t *queue[MAX_QUEUED];
     unsigned n_queued;
     pj_int16_t *spare; /* a frame the tap itself takes, and the mixed-down right channel */
+
+    int call_id;
+    struct agner_news_ring *keys; /* NULL: not listened for */
+    struct agner_key_detector detector;
+    char key; /* not told yet; 0: none */
 };
 
 static pj_status_t tap_get_frame(pjmedia_port *this_port, pjmedia_frame *frame);
@@ -68,7 +76,8 @@ static void unlock(struct line *line)
     atomic_flag_clear_explicit(&line->lock, memory_order_release);
 }
 
-pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int call_id, pjmedia_port **p_port)
+pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int call_id, struct agner_news_ring *keys,
+                             pjmedia_port **p_port)
 {
     struct recording_tap_port *port;
     unsigned spf = PJMEDIA_PIA_SPF(&stream->info);
@@ -96,6 +105,9 @@ pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int
     for (unsigned i = 0; i < MAX_QUEUED; ++i)
         port->queue[i] = pj_pool_alloc(pool, spf * sizeof(pj_int16_t));
     port->spare = pj_pool_alloc(pool, spf * sizeof(pj_int16_t));
+    port->call_id = call_id;
+    port->keys = port->n_channels == 1 ? keys : NULL;
+    agner_keys_init(&port->detector, port->rate);
 
     status = pjmedia_port_init_grp_lock(&port->base, pool, NULL);
     if (status != PJ_SUCCESS) {
@@ -120,14 +132,18 @@ pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int
 static void on_stream_created2(pjsua_call_id call_id, pjsua_on_stream_created_param *param)
 {
     const pjsua_call *call = &pjsua_var.calls[call_id];
+    pjmedia_stream_info info;
     pjmedia_port *tap;
+    pj_bool_t has_events;
     pj_status_t status;
 
     if (next_on_stream_created2)
         next_on_stream_created2(call_id, param);
     if (!call->inv || (call->inv->role != PJSIP_ROLE_UAS && !(call->opt.flag & AGNER_RECORDABLE)))
         return;
-    status = agner_tap_create(&pjsua_var.cp.factory, param->port, call_id, &tap);
+    has_events = pjmedia_stream_get_info(param->stream, &info) == PJ_SUCCESS && info.rx_event_pt > 0 &&
+                 info.tx_event_pt > 0; /* in our SDP, and in theirs */
+    status = agner_tap_create(&pjsua_var.cp.factory, param->port, call_id, has_events ? NULL : all_keys, &tap);
     if (status != PJ_SUCCESS) {
         PJ_PERROR(1, (THIS_FILE, status, "call %d cannot be recorded", call_id));
         return;
@@ -136,8 +152,9 @@ static void on_stream_created2(pjsua_call_id call_id, pjsua_on_stream_created_pa
     param->destroy_port = PJ_TRUE;
 }
 
-void agner_tap_install(void)
+void agner_tap_install(struct agner_news_ring *news)
 {
+    all_keys = news;
     if (pjsua_var.ua_cfg.cb.on_stream_created2 == &on_stream_created2)
         return;
     next_on_stream_created2 = pjsua_var.ua_cfg.cb.on_stream_created2;
@@ -235,6 +252,22 @@ static void enqueue(struct recording_tap_port *port, const pjmedia_frame *frame)
     ++port->n_queued;
 }
 
+/* What the caller sends, each frame once. */
+static void hear(struct recording_tap_port *port, const pjmedia_frame *frame)
+{
+    if (port->is_recording)
+        enqueue(port, frame);
+    if (!port->keys)
+        return;
+    if (frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->buf && frame->size) {
+        char key = agner_keys_hear(&port->detector, frame->buf, port->n_samples);
+
+        port->key = key ? key : port->key;
+    }
+    if (port->key && agner_news_put(port->keys, (struct agner_news){port->call_id, 0, port->key}))
+        port->key = 0;
+}
+
 static pj_status_t tap_get_frame(pjmedia_port *this_port, pjmedia_frame *frame)
 {
     struct recording_tap_port *port = (struct recording_tap_port *)this_port;
@@ -244,8 +277,7 @@ static pj_status_t tap_get_frame(pjmedia_port *this_port, pjmedia_frame *frame)
         frame->type = PJMEDIA_FRAME_TYPE_NONE;
     if (port->n_gets < MAX_QUEUED)
         ++port->n_gets;
-    if (port->is_recording)
-        enqueue(port, frame);
+    hear(port, frame);
     return status;
 }
 
@@ -259,8 +291,7 @@ static void pull(struct recording_tap_port *port)
     frame.size = port->n_samples * port->n_channels * sizeof(pj_int16_t);
     if (pjmedia_port_get_frame(port->stream, &frame) != PJ_SUCCESS)
         frame.type = PJMEDIA_FRAME_TYPE_NONE;
-    if (port->is_recording)
-        enqueue(port, &frame);
+    hear(port, &frame);
 }
 
 /* Another tap of this call wrote before, and for a while there was none. */

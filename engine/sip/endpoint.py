@@ -29,8 +29,8 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.sip import library, translate, turned_away
-from engine.sip.gatekeeper import Gatekeeper
-from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, Leg
+from engine.sip.keys import IN_BAND
+from engine.sip.legs import FORBIDDEN, NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, KeyedLeg, Leg
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +150,11 @@ class Endpoint:
         leg = next(self._numbers)
         self._invite(CustomerLeg(self, call, leg), uri, caller, headers, flag=RECORDABLE)
         return leg
+
+    def take_key(self, leg: int, key: str) -> None:
+        call = self._legs.get(leg)
+        if isinstance(call, KeyedLeg):
+            call.take_key(key, IN_BAND)
 
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
         prm = pj.SendRequestParam()

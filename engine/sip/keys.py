@@ -1,14 +1,16 @@
 """Keys that a caller pressed, each once. Counterpart: legs.py, which hears of them from PJSIP.
 
-A key comes as an RTP event (RFC 4733) or as a SIP INFO (application/dtmf-relay), and from some gateways as both. The
-second copy of such a key comes within moments, in the same order, by the other way; it is dropped. Whoever uses one way
-alone, or changes over in the middle of a call, loses nothing.
+A key comes as an RTP event (RFC 4733), as a SIP INFO (application/dtmf-relay), or as a tone that the media room hears
+in the audio of a leg without RTP events; from some gateways by two of these ways. The second copy of such a key comes
+within moments, in the same order, by the other way; it is dropped. Whoever uses one way alone, or changes over in the
+middle of a call, loses nothing.
 """
 
 from collections import deque
 from collections.abc import Callable
 
 COPY_WITHIN_S = 2.0
+IN_BAND = -1  # beside PJSIP's numbers of ways, from 0 up
 
 
 class Keys:

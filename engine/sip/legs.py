@@ -122,10 +122,13 @@ class KeyedLeg(Leg):
 
     @guarded
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
+        self.take_key(prm.digit, prm.method)
+
+    def take_key(self, key: str, way: int) -> None:
         if self._keys is None:
             self._keys = Keys(self.endpoint.now)
-        if prm.digit in translate.DIGITS and self._keys.is_new(prm.digit, prm.method):
-            self.endpoint.post(self.call, CallerDigit(prm.digit))
+        if key in translate.DIGITS and self._keys.is_new(key, way):
+            self.endpoint.post(self.call, CallerDigit(key))
 
 
 class CallerLeg(KeyedLeg):

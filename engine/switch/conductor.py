@@ -260,6 +260,8 @@ class Switch:
             case ev.LegPlayed(leg, play):
                 if live := self.calls.get(self.leg_calls.get(leg, "")):
                     hearing.played(self, live, leg, play)
+            case ev.LegKey(leg, key):
+                self.sip.take_key(leg, key)
             case ev.RecordingClosed(leg, on_disk):
                 if on_disk in self.recordings:
                     call, path = self.recordings.pop(on_disk)

@@ -43,7 +43,7 @@ static pjmedia_port *new_tap(pj_pool_factory *factory, pjmedia_port *stream)
     pjmedia_port_info_init(&stream->info, &name, 1, 8000, 1, 16, N_SAMPLES);
     stream->get_frame = &stream_get;
     stream->put_frame = &stream_put;
-    return agner_tap_create(factory, stream, 5, &tap) == PJ_SUCCESS ? tap : NULL;
+    return agner_tap_create(factory, stream, 5, NULL, &tap) == PJ_SUCCESS ? tap : NULL;
 }
 
 int main(void)

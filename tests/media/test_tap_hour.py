@@ -21,7 +21,7 @@ def test_an_hour_of_loss_and_hold_keeps_the_channels_together(tmp_path):
         str(program),
     ]
     command += [f"-L{pjsip['library_dir']}", f"-Wl,-rpath,{pjsip['library_dir']}"]
-    command += [f"-l{library}" for library in pjsip["libraries"]]
+    command += [f"-l{library}" for library in (*pjsip["libraries"], "m")]
     subprocess.run(command, check=True)
     done = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
     worst, n_written, n_compared, n_paused, n_without, n_lost, is_done, n_taps, n_pools = map(int, done)
