@@ -29,8 +29,9 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.sip import library, translate, turned_away
+from engine.sip.gatekeeper import Gatekeeper
 from engine.sip.keys import IN_BAND
-from engine.sip.legs import FORBIDDEN, NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, KeyedLeg, Leg
+from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, KeyedLeg, Leg
 
 log = logging.getLogger(__name__)
 
