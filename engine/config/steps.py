@@ -31,12 +31,12 @@ def _read_step(value: Value, names: Names, language: str) -> list[Draft]:
     pairs = value.section().pairs if value.is_mapping else {}
     if value.is_scalar and value.node.value in _BARE:
         pairs = {value.node.value: (value, value)}
-    verbs = [key for key in pairs if key in _READERS]
+    verbs = [key for key in pairs if key in READERS]
     if len(verbs) != 1:
         value.complain(_no_step(value, list(pairs), verbs))
         return [hole(value, names)]
     with Section(Value(value.node, value.file, value.report, f"step {verbs[0]!r}"), pairs) as step:
-        read = _READERS[verbs[0]](Here(step, names, language, read_steps))
+        read = READERS[verbs[0]](Here(step, names, language, read_steps))
     return read if isinstance(read, list) else [read]
 
 
@@ -46,11 +46,11 @@ def _no_step(value: Value, keys: list[str], verbs: list[str]) -> str:
     if value.is_list:
         return "a step is a word or a mapping, not a list"
     word = value.node.value if value.is_scalar else next(iter(keys), "")
-    if word in _READERS:
+    if word in READERS:
         return f"step {word!r} needs a value"
     if word == GO_ON:
         return "`go on` is a whole branch, not a step of one: `on timeout: go on`"
-    return f"no step is called {word!r}{guess(word, _READERS)}"
+    return f"no step is called {word!r}{guess(word, READERS)}"
 
 
 # ---- the steps that stand for themselves
@@ -104,7 +104,7 @@ def _plan(here: Here) -> Draft:
     return Draft(here.step.value, lambda ways: HangUp(place, ways), {}, frozenset(), goes_to=name)
 
 
-_READERS: Mapping[str, Callable[[Here], Draft | list[Draft]]] = {
+READERS: Mapping[str, Callable[[Here], Draft | list[Draft]]] = {
     "answer": _answer,
     "early media": _early_media,
     "play": _play,
