@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from engine.callflow.record import CallbackEntry
-from engine.records import promises
+from engine.records import lines
 from engine.records.promises import Promises
 from engine.records.writer import Records
 from tests.records import made
@@ -221,7 +221,7 @@ def test_the_file_stays_small_however_many_wait_one_after_the_other(tmp_path, ow
         if n >= 200:
             one.end(f"c{n - 200}")
         sizes.append(one._n_bytes)
-    assert max(sizes) < promises.COMPACT_AT_BYTES + 1000 and len(one) == 200
+    assert max(sizes) < lines.COMPACT_AT_BYTES + 1000 and len(one) == 200
     assert (tmp_path / "p.log").stat().st_size == one._n_bytes
     one.close()
     start(tmp_path / "p.log", owed)
@@ -230,7 +230,7 @@ def test_the_file_stays_small_however_many_wait_one_after_the_other(tmp_path, ow
 
 def test_a_full_disk_is_told_and_made_good_later(tmp_path, owed, monkeypatch, caplog):
     one = start(tmp_path / "p.log", owed)
-    write_all, is_full = promises._write_all, False
+    write_all, is_full = lines._write_all, False
 
     def write(file, data):
         if is_full:
@@ -238,14 +238,14 @@ def test_a_full_disk_is_told_and_made_good_later(tmp_path, owed, monkeypatch, ca
             raise OSError(28, "injected: no space left on device")
         write_all(file, data)
 
-    monkeypatch.setattr(promises, "_write_all", write)
+    monkeypatch.setattr(lines, "_write_all", write)
     one.begin("c1", "+1", "support", made.to_utc(1.0))
     is_full = True
     one.begin("c2", "+2", "support", made.to_utc(2.0))
     one.begin("c3", "+3", "support", made.to_utc(3.0))
     one.end("c1")
     assert one.is_behind and caplog.text.count("no space left") == 1
-    assert [waiting["call"] for waiting in promises._left_waiting((tmp_path / "p.log").read_bytes())] == ["c1"]
+    assert [waiting["call"] for waiting in lines.read(tmp_path / "p.log", "call")] == ["c1"]
     is_full = False
     one.begin("c4", "+4", "support", made.to_utc(4.0))
     assert not one.is_behind and "on disk again" in caplog.text
