@@ -193,6 +193,7 @@ def test_a_withheld_number_cannot_be_called_back(play):
 def test_an_empty_mailbox(play):
     (
         opening(play) >> ev.MailboxOpened(-1, ()) << do.PlayPrompts(3, ("no_messages",), "zh")
+        >> ev.MailboxOpened(-1, ())
         >> ev.CallerDigit("2")
         >> ev.PlayFinished(3) << do.TakeStep("done")
     )
@@ -211,6 +212,7 @@ def test_the_pin_is_wrong_three_times(play):
 def test_a_locked_mailbox(play):
     (
         opening(play) >> ev.MailboxRefused(-1, True) << do.PlayPrompts(3, ("mailbox_locked",), "zh")
+        >> ev.MailboxRefused(-1, True)
         >> ev.PlayFinished(3) << do.TakeStep("refused")
     )
 

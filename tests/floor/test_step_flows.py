@@ -66,6 +66,10 @@ def test_a_caller_is_answered_once(play, again):
     answered(play) >> again << do.TakeStep("done")
 
 
+def test_early_media_once(play):
+    heard(play) >> ev.EarlyMediaPlanned(steps.EARLY) << do.TakeStep("done")
+
+
 def test_the_caller_cancels_in_early_media(play):
     heard(play) >> CANCEL >> ev.LegsGone() << cdr(status=487, answered_at=None, disposition="caller_left")
 

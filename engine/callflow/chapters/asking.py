@@ -50,13 +50,11 @@ def follow(call: Call, turn: Turn) -> Iterator[Command]:
     if turn.items:
         yield call.start_play(turn.items, dialog.language)
     if turn.result is not None:
-        yield from _end(call, dialog, turn, turn.result)
+        yield from _end(call, dialog, turn.result)
 
 
-def _end(call: Call, dialog: Dialog, turn: Turn, result: str) -> Iterator[Command]:
+def _end(call: Call, dialog: Dialog, result: str) -> Iterator[Command]:
     call.dialog, call.due, call.ticket = None, None, 0
-    if isinstance(dialog, Question) and turn.answer is None:
-        call.typed = ""
     if isinstance(dialog, Refusal) and result == "refused":
         call.may_record = False
         call.set(recording=None)
