@@ -9,18 +9,40 @@ import hashlib
 import json
 import types
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from engine.callflow.plan import Place, PlanBook
 from engine.callflow.staff import Staff
 
 _NOWHERE = Place("", 0, 0)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _once(function: Callable[P, T]) -> Callable[P, T]:
+    """Keeps the last answer for the very same arguments: large ones, which a reload asks for in its own thread, so that
+    the engine finds the answer there."""
+    last: tuple[tuple[Any, ...], Any] = ((), None)
+
+    def answer(*arguments: P.args, **named: P.kwargs) -> T:
+        nonlocal last
+        known, value = last
+        if len(known) != len(arguments) or any(a is not b for a, b in zip(known, arguments, strict=True)):
+            value = function(*arguments, **named)
+            last = arguments, value
+        found: T = value
+        return found
+
+    return answer
+
 
 def encode(value: Any) -> Any:
-    """Mappings keep their order, sets are sorted."""
+    """Mappings keep their order, sets are sorted. To be read only: it may be kept for the next who asks."""
+    if isinstance(value, Staff):
+        return _encode_staff(value)
     if dataclasses.is_dataclass(value):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -30,6 +52,11 @@ def encode(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
     return value
+
+
+@_once
+def _encode_staff(staff: Staff) -> Any:
+    return {field.name: encode(getattr(staff, field.name)) for field in dataclasses.fields(staff)}
 
 
 def decode(kind: Any, value: Any) -> Any:
@@ -69,6 +96,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+@_once
 def digest(staff: Staff, book: PlanBook) -> str:
     """What tells two configurations apart, as far as calls meet them: comments and line numbers do not."""
     steps = tuple(dataclasses.replace(step, place=_NOWHERE) for step in book.steps)

@@ -22,6 +22,7 @@ from engine.callflow.errors import CallError
 from engine.callflow.settings import Settings
 from engine.config.difference import RESTART, Change, difference
 from engine.control import ControlError
+from engine.encoding import digest
 from engine.media import sounds
 from engine.switch import Setup
 
@@ -78,6 +79,11 @@ class Reload:
             read.answer.set_result(self._apply(read))
         except ControlError as error:
             read.answer.set_exception(error)
+        except Exception as error:  # a bug in it must not end the calls that are up
+            log.exception("reload")
+            read.answer.set_exception(ControlError(f"{type(error).__name__}: {error}"))
+        finally:
+            self._is_reading.release()
 
     def _load(self, is_dry: bool, answer: "Future[Any]") -> None:
         running = self._daemon.running
@@ -85,6 +91,7 @@ class Reload:
             loaded = config.load(self._folder)
             recorded = sounds.load(loaded.sounds, running.settings.clock_rate)
             changes = difference(running, loaded)
+            digest(loaded.staff, loaded.book)  # and all that is costly about it, so that the engine need not
         except config.Complaints as complaints:
             answer.set_exception(ControlError("\n".join(str(complaint) for complaint in complaints.found)))
         except (CallError, OSError) as error:
@@ -94,8 +101,8 @@ class Reload:
             answer.set_exception(ControlError(f"{type(error).__name__}: {error}"))
         else:
             self._read.put(Read(loaded, recorded, changes, is_dry, answer))
-        finally:
-            self._is_reading.release()
+            return
+        self._is_reading.release()
 
     def _apply(self, read: Read) -> dict[str, Any]:
         daemon, loaded = self._daemon, read.loaded

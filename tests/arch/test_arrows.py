@@ -42,6 +42,7 @@ ARROWS: dict[str, set[str]] = {
         "engine.callflow",
         "engine.config",
         "engine.control",
+        "engine.encoding",
         "engine.media",
         "engine.switch",
     },
