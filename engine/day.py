@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.callflow.plan import Caller
 from engine.callflow.staff import Staff
+from engine.callflow.steps import Queue
 from engine.encoding import decode
 
 Row = dict[str, Any]
@@ -23,16 +24,28 @@ _LEAVES = {"CallerGone": "abandoned", "HangUpOrdered": "withdrawn", "CallFailed"
 
 
 @dataclass
+class Visit:
+    """How a step ended that a caller walked: its result, after how long (infinity: the caller left there), and what
+    the call learnt in it."""
+
+    result: str
+    seconds: float
+    values: dict[str, str] = field(default_factory=dict)
+    preferred: str = ""  # of a queue step: the agent it named
+
+
+@dataclass
 class Person:
-    """A caller. `steps` tells how each step that was walked ended, by its description: (result, how long it took);
-    infinity for the one at which the caller left."""
+    """A caller; `visits` are those of each step, by its description, in their order. A callback comes to a queue
+    without a plan: `queued` is its step, and since when its place counts."""
 
     caller: Caller
     arrived: float
     leaves: float | None = None  # before an agent was on the line
     leaves_as: str = "abandoned"
     talk_s: float | None = None
-    steps: dict[str, tuple[str, float]] = field(default_factory=dict)
+    visits: defaultdict[str, list[Visit]] = field(default_factory=lambda: defaultdict(list))
+    queued: tuple[Queue, float] | None = None
 
 
 @dataclass
@@ -86,8 +99,8 @@ class Tallies:
             if "refused" not in args:
                 self._waiting[args["call"]] = (args["queue"], now)
         elif verb == "take":
-            queue, since = self._end(self._offers.pop(args["offer"]), "answered")
-            self.queues[queue].waits_s.append(now - since)
+            if ended := self._end(self._offers.pop(args["offer"], ""), "answered"):
+                self.queues[ended[0]].waits_s.append(now - ended[1])
         elif verb == "leave":
             self._end(args["call"], args["outcome"])
         for kind, _, call, _, number, _ in followed:
@@ -98,11 +111,13 @@ class Tallies:
             elif kind == "CALL_OVERFLOWED":
                 self._end(call, "overflowed")
 
-    def _end(self, call: str, outcome: str) -> tuple[str, float]:
-        queue, since = self._waiting.pop(call)
-        self.queues[queue].counts["waiting"] -= 1
-        self.queues[queue].counts[outcome] += 1
-        return queue, since
+    def _end(self, call: str, outcome: str) -> tuple[str, float] | None:
+        """None: the call was there before the day began, and is not counted."""
+        waited = self._waiting.pop(call, None)
+        if waited:
+            self.queues[waited[0]].counts["waiting"] -= 1
+            self.queues[waited[0]].counts[outcome] += 1
+        return waited
 
 
 class LinesMissing(Exception):
@@ -110,32 +125,47 @@ class LinesMissing(Exception):
 
 
 class Day:
-    """One run of the daemon, from its `start` line on; take every line behind it, those of calls too."""
+    """One run of the daemon, from its `start` line or a checkpoint on; take every line behind it, those of calls too.
+    Calls that were there before a checkpoint are left out."""
 
     def __init__(self, start: Row) -> None:
         about = start["args"]
+        configured = about["floor"] if start["acd"] == "checkpoint" else about
         self.digest: str = about["digest"]
-        self.n_calls: int = about["n_calls"]
-        self.seed: int = about["seed"]
-        self.staff: Staff = decode(Staff, about["staff"])
+        self.n_calls: int = about["n_calls"] if start["acd"] == "start" else about["room"]["n_calls"]
+        self.seed: int = about.get("seed", 1)
+        self.staff: Staff = decode(Staff, configured["staff"])
         self.began: float = start["t"]
         self.began_at = datetime.fromisoformat(start["at"])
         self.people: dict[str, Person] = {}
         self.rings: defaultdict[str, list[Ring]] = defaultdict(list)
         self.verbs: list[tuple[float, str, Row]] = []  # what agents asked for themselves
         self.tallies = Tallies()
-        self._n = start["n"]
+        self.n = start["n"]  # of the ACD line taken last
+        self._steps = _by_place(configured["steps"])
         self._planned: dict[str, tuple[str, float]] = {}  # call -> the step it is at, since
+        self._learnt: defaultdict[str, dict[str, str]] = defaultdict(dict)  # call -> what it learnt in that step
+        self._preferred: dict[str, str] = {}
         self._offers: dict[int, tuple[str, str, float]] = {}  # offer -> call, agent, since
         self._talking: dict[str, float] = {}
         self._failed: dict[str, tuple[Ring, float]] = {}  # agents who are not ready since this ring
+        for row in about.get("agents", ()):  # of a checkpoint
+            self._begin_agent(row["agent"], row["state"], row["reason"])
+
+    def _begin_agent(self, agent: str, state: str, reason: str) -> None:
+        if state != "LOGGED_OUT":
+            self.verbs.append((self.began, "log_in", {"agent": agent}))
+        if state == "NOT_READY":
+            self.verbs.append((self.began, "not_ready", {"agent": agent, "reason": reason}))
+        elif state != "LOGGED_OUT":
+            self.verbs.append((self.began, "ready", {"agent": agent}))
 
     def take(self, row: Row) -> None:
         """Raises LinesMissing."""
         if "acd" in row:
-            self._n += 1
-            if row["n"] != self._n:
-                raise LinesMissing(f"lines {self._n} to {row['n'] - 1} of the ACD are missing in the trace")
+            self.n += 1
+            if row["n"] != self.n:
+                raise LinesMissing(f"lines {self.n} to {row['n'] - 1} of the ACD are missing in the trace")
             self._take_acd(row["t"], row["acd"], row["args"], row["out"])
         elif "call" in row:
             self._take_call(row["t"], row["call"], row)
@@ -145,24 +175,37 @@ class Day:
         if event == "CallArrived":
             self.people[call] = Person(Caller(**row["args"]["caller"]), now)
         person = self.people.get(call)
-        if person is None:  # turned away
+        if person is None or person.queued:  # turned away; or a callback, which no plan leads
             return
+        if event == "ErrandDone":
+            self._learnt[call] |= row["args"].get("found", {})
         if event in _LEAVES and row["was"] not in _IN_TALK:
             person.leaves, person.leaves_as = now, _LEAVES[event]
-            if stood := self._planned.pop(call, None):
-                person.steps.setdefault(stood[0], ("done", inf))
+            self._close_visit(call, person, "done", inf)
         for command in row["commands"]:
+            if command["do"] == "Remember":
+                self._learnt[call][command["name"]] = command["text"]
             if command["do"] == "TakeStep" and call in self._planned:
-                step, since = self._planned.pop(call)
-                person.steps.setdefault(step, (command["result"], now - since))
+                self._close_visit(call, person, command["result"], now - self._planned[call][1])
         if event.endswith("Planned"):
             self._planned[call] = (row["args"]["step"]["step"], now)
+
+    def _close_visit(self, call: str, person: Person, result: str, seconds: float) -> None:
+        if stood := self._planned.pop(call, None):
+            visit = Visit(result, seconds, self._learnt.pop(call, {}), self._preferred.pop(call, ""))
+            person.visits[stood[0]].append(visit)
 
     def _take_acd(self, now: float, verb: str, args: Row, out: list[Any]) -> None:
         self.tallies.take(now, verb, args, out)
         if verb in ("log_in", "log_out", "ready", "not_ready"):
             self._take_agent(now, verb, args)
-        elif verb == "take":
+        elif verb == "enqueue":
+            self._take_enqueue(now, args)
+        elif verb == "apply":
+            self._steps = _by_place(args["steps"])
+        elif verb == "leave" and (person := self.people.get(args["call"])) and person.queued:
+            person.leaves, person.leaves_as = now, args["outcome"]
+        elif verb == "take" and args["offer"] in self._offers:
             call, agent, since = self._offers.pop(args["offer"])
             self.rings[agent].append(Ring(now - since))
             self._talking[call] = now
@@ -170,7 +213,7 @@ class Day:
             self._fail(args["offer"], args["refusal"], now)
         elif verb == "give_back":
             self._cut(args["offer"], now)
-        elif verb == "release" and (person := self.people.get(args["call"])):
+        elif verb == "release" and (person := self.people.get(args["call"])) and args["call"] in self._talking:
             person.talk_s = now - self._talking.pop(args["call"])
         for kind, at, call, agent, number, value in out:
             if kind == "OFFER":
@@ -182,6 +225,14 @@ class Day:
             elif kind == "AGENT_STATE" and not (number == "NOT_READY" and value in _FAILED):
                 self._failed.pop(agent, None)
 
+    def _take_enqueue(self, now: float, args: Row) -> None:
+        call = args["call"]
+        if preferred := args.get("preferred"):
+            self._preferred[call] = preferred
+        if call not in self.people:
+            step = self._steps[args["step"]] if isinstance(args["step"], str) else decode(Queue, args["step"])
+            self.people[call] = Person(Caller("", "", ""), now, queued=(step, args.get("arrival", now)))
+
     def _take_agent(self, now: float, verb: str, args: Row) -> None:
         """Ready after a failed offer belongs to the failure, not to the hour."""
         if verb == "ready" and (failed := self._failed.pop(args["agent"], None)):
@@ -191,21 +242,30 @@ class Day:
             self.verbs.append((now, verb, args))
 
     def _fail(self, offer: int, refusal: str, now: float) -> None:
+        if offer not in self._offers:  # it rang before the day began
+            return
         _, agent, since = self._offers.pop(offer)
         ring = Ring(now - since, refusal)
         self.rings[agent].append(ring)
         self._failed[agent] = (ring, now)
 
     def _cut(self, offer: int, now: float) -> None:
-        _, agent, since = self._offers.pop(offer)
-        self.rings[agent].append(Ring(now - since, is_cut=True))
+        if offer in self._offers:
+            _, agent, since = self._offers.pop(offer)
+            self.rings[agent].append(Ring(now - since, is_cut=True))
+
+
+def _by_place(steps: Iterable[Row]) -> dict[str, Queue]:
+    decoded: list[Queue] = [decode(Queue, step) for step in steps]
+    return {f"{step.place}:{step.place.column}": step for step in decoded}
 
 
 def days(rows: Iterable[Row]) -> list[Day]:
-    """Every run of the daemon in a trace. Raises LinesMissing."""
+    """Every run of the daemon in a trace; of one whose first files are gone, from its first checkpoint on. Raises
+    LinesMissing."""
     found: list[Day] = []
     for row in rows:
-        if row.get("acd") == "start":
+        if row.get("acd") == "start" or (row.get("acd") == "checkpoint" and not found):
             found.append(Day(row))
         elif found:
             found[-1].take(row)

@@ -9,7 +9,7 @@ import heapq
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from math import inf
 from statistics import mean
@@ -23,17 +23,21 @@ from engine.callflow import plan, steps
 from engine.callflow.errors import PlanError
 from engine.callflow.events import Refusal
 from engine.callflow.staff import Staff
-from engine.day import Day, Person, Ring, Tallies, Tally
+from engine.day import Day, Person, Ring, Tallies, Tally, Visit
 
 Row = dict[str, Any]
 
 ASSUMED = (
     "Callers who hung up waiting leave when they left then, unless an agent answers before; all others wait on.",
     "A talk lasts as long as it did; one that never was lasts the mean of the day.",
-    "Each agent's phone rings, answers and refuses as it did, offer by offer; beyond those it answers after the mean.",
+    "Each agent's phone rings, answers and refuses as it did, offer by offer; beyond those it answers after the mean,"
+    " at the latest after half the queue's ring time.",
     "A phone that still rang when its caller left would have been answered after the mean, or a second later.",
     "Agents log in and out when they did; an agent who is new works all day.",
     "Prompts that the day never played take 3 s; a transfer that it never made succeeds.",
+    "Where a caller comes to a question or errand for the first time, it ends as it mostly did for others.",
+    "Nobody is on the blacklist; callbacks come to their queue when they came, whatever their callers met.",
+    "Calls that were up when the trace begins are left out.",
 )
 TALK_S, RING_S, PLAY_S = 180.0, 5.0, 3.0  # where the day has none to take the mean of
 CUT_SHORT_S = 1.0
@@ -44,8 +48,19 @@ AFTER_S = 1e-6  # callers leave after what happened in the same moment on the da
 class Live:
     person: Person
     step: int = -1
+    queue: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    n_visits: Counter[str] = field(default_factory=Counter)
+    n_waits: int = 0
+    place_at: float | None = None  # of its first queue
     is_queued: bool = False
     is_over: bool = False
+
+    def visit(self, step: str) -> Visit | None:
+        """How it went on the day, this time."""
+        n, those = self.n_visits[step], self.person.visits.get(step, [])
+        self.n_visits[step] += 1
+        return those[n] if n < len(those) else None
 
 
 class Rerun:
@@ -63,7 +78,7 @@ class Rerun:
         self._offers: dict[int, str] = {}  # those that ring -> call
         self._rings: dict[str, deque[Ring]] = {agent: deque(rings) for agent, rings in day.rings.items()}
         self._talk_s, self._ring_s = _means(day)
-        self._durations = _by_step(day)
+        self._durations, self._results = _by_step(day)
         self._now = day.began
         n_calls = max(day.n_calls, len(day.people))
         self._acd = Acd(self.staff, self.book, n_calls, day.began, self.tallies.take, day.seed)
@@ -107,7 +122,8 @@ class Rerun:
 
     def _ring(self, call: str, offer: int, agent: str) -> None:
         rings = self._rings.get(agent)
-        ring = rings.popleft() if rings else Ring(self._ring_s)
+        half_s = self.staff.queues[self._calls[call].queue].ring_for_s / 2
+        ring = rings.popleft() if rings else Ring(min(self._ring_s, half_s))
         self._offers[offer] = call
         if ring.refusal is None:
             ring_s = max(self._ring_s, ring.ring_s + CUT_SHORT_S) if ring.is_cut else ring.ring_s
@@ -119,8 +135,9 @@ class Rerun:
             self._later(ring.ring_s + ring.back_s, lambda: self._back(agent))
 
     def _answer(self, offer: int) -> None:
-        if (call := self._offers.pop(offer, None)) is None:
+        if (call := self._offers.get(offer)) is None:
             return
+        self._offers = {other: ringing for other, ringing in self._offers.items() if ringing != call}
         live = self._calls[call]
         live.is_queued, live.is_over = False, True
         self._acd.take(offer, self._now)
@@ -142,44 +159,86 @@ class Rerun:
         live = self._calls[name] = Live(person)
         if person.leaves is not None:
             self._at(person.leaves + AFTER_S, lambda: self._leave(name))
+        if person.queued:
+            step, arrival = person.queued
+            if step.queue in self.staff.queues:
+                self._enqueue(name, step, arrival)
+            return
         try:
             entry = self.book.plan_for(person.caller.dnis)
         except PlanError:
             self.n_turned_away += 1
             live.is_over = True
             return
-        self._walk(name, self.book.enter(entry, plan.Situation(person.caller, self._local_time())))
+        self._walk(name, self.book.enter(entry, self._situation(name)))
 
     def _leave(self, name: str) -> None:
         live = self._calls[name]
         if live.is_queued:
-            self._offers = {offer: call for offer, call in self._offers.items() if call != name}
-            self._acd.leave(name, live.person.leaves_as, self._now)
-        live.is_queued, live.is_over = False, True
+            self._out_of_queue(name, live.person.leaves_as)
+        live.is_over = True
 
     def _walk(self, name: str, stop: plan.Stop) -> None:
         live = self._calls[name]
-        live.step = stop.index
+        live.step, live.values = stop.index, stop.values
         match stop.step:
             case steps.Queue():
-                live.is_queued = True
-                self._acd.enqueue(name, stop.step, self._now)
+                self._come_to_queue(name, stop.step)
             case steps.HangUp():
                 live.is_over = True
-            case steps.Transfer():
-                told = live.person.steps.get(stop.step.describe())
-                if told:
-                    self._later(told[1], lambda: self._walk_on(name, told[0]))
             case step:
+                visit = live.visit(step.describe())
+                if visit is None and isinstance(step, steps.Transfer):
+                    return
                 usual_s = self._durations.get(step.describe(), PLAY_S if isinstance(step, steps.Play) else 0.0)
-                result, seconds = live.person.steps.get(step.describe()) or ("done", usual_s)
-                way = result if result in step.ways else next(iter(step.ways))
-                self._later(seconds, lambda: self._walk_on(name, way))
+                result = visit.result if visit else self._results.get(step.describe(), "done")
+                if result not in step.ways:
+                    result = next(iter(step.ways), "")
+                if result:
+                    self._later(visit.seconds if visit else usual_s, lambda: self._walk_on(name, result, visit))
 
-    def _walk_on(self, name: str, result: str) -> None:
+    def _come_to_queue(self, name: str, step: steps.Queue) -> None:
+        """An exit key is pressed when it was pressed, if the caller still waits then."""
         live = self._calls[name]
-        if not live.is_over:
-            self._walk(name, self.book.after(live.step, result, plan.Situation(live.person.caller, self._local_time())))
+        visit = live.visit(step.describe())
+        if step.preferred:
+            agent = self._situation(name).value(step.preferred.agent) or (visit.preferred if visit else "")
+            step = replace(step, preferred=replace(step.preferred, agent=agent))
+        kept = live.place_at if step.keep_place else None
+        live.place_at = self._now if live.place_at is None else live.place_at
+        live.n_waits += 1
+        if visit and visit.result in step.keys:
+            wait = live.n_waits
+            self._later(visit.seconds, lambda: self._press(name, wait, visit.result))
+        self._enqueue(name, step, kept)
+
+    def _enqueue(self, name: str, step: steps.Queue, arrival: float | None) -> None:
+        live = self._calls[name]
+        live.is_queued, live.queue = True, step.queue
+        self._acd.enqueue(name, step, self._now, arrival)
+
+    def _press(self, name: str, wait: int, key: str) -> None:
+        live = self._calls[name]
+        if live.is_queued and live.n_waits == wait:
+            self._out_of_queue(name, "withdrawn")
+            self._walk_on(name, key)
+
+    def _out_of_queue(self, name: str, outcome: str) -> None:
+        self._offers = {offer: call for offer, call in self._offers.items() if call != name}
+        self._calls[name].is_queued = False
+        self._acd.leave(name, outcome, self._now)
+
+    def _walk_on(self, name: str, result: str, visit: Visit | None = None) -> None:
+        live = self._calls[name]
+        if visit:
+            live.values = {**live.values, **visit.values}
+        if not live.is_over and not live.person.queued:
+            self._walk(name, self.book.after(live.step, result, self._situation(name)))
+
+    def _situation(self, name: str) -> plan.Situation:
+        live = self._calls[name]
+        dice = plan.dice_of(name)
+        return plan.Situation(live.person.caller, self._local_time(), live.values, dice=dice)
 
     def _local_time(self) -> Any:
         return (self.day.began_at + timedelta(seconds=self._now - self.day.began)).astimezone(self._zone)
@@ -236,11 +295,13 @@ def _means(day: Day) -> tuple[float, float]:
     return mean(talks) if talks else TALK_S, mean(rings) if rings else RING_S
 
 
-def _by_step(day: Day) -> dict[str, float]:
-    """How long a step takes, for callers who did not walk it on the day."""
-    found: dict[str, list[float]] = {}
+def _by_step(day: Day) -> tuple[dict[str, float], dict[str, str]]:
+    """How long a step takes and how it ends, for callers who did not walk it on the day."""
+    found: dict[str, list[Visit]] = {}
     for person in day.people.values():
-        for step, (_, seconds) in person.steps.items():
-            if seconds < inf:
-                found.setdefault(step, []).append(seconds)
-    return {step: mean(seconds) for step, seconds in found.items()}
+        for step, visits in person.visits.items():
+            found.setdefault(step, []).extend(visit for visit in visits if visit.seconds < inf)
+    durations = {step: mean(visit.seconds for visit in visits) for step, visits in found.items() if visits}
+    return durations, {
+        step: Counter(visit.result for visit in visits).most_common(1)[0][0] for step, visits in found.items() if visits
+    }

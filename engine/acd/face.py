@@ -10,7 +10,8 @@ from importlib.metadata import version
 import acd_core
 from acd_core import Cancelled, Out, Reason
 from engine.acd import rows
-from engine.acd.floor import Floor, UnknownName, bare
+from engine.acd.book import bare
+from engine.acd.floor import Floor, UnknownName
 from engine.acd.spans import Spans
 from engine.acd.telling import KINDS, STATES, Followed, Row, Tell, never, tell_nobody
 from engine.callflow import events as ev

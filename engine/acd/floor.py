@@ -4,7 +4,7 @@ Counterparts: engine/callflow/staff.py and steps.py, what is configured; acd_cor
 what a reload changes, and what of all this a checkpoint of the trace holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -13,8 +13,9 @@ from typing import Any
 import acd_core
 from acd_core import AgentState, Failure
 from acd_core import Policy as CorePolicy
+from engine.acd.book import bare, moved_steps, place_of, queue_steps
 from engine.callflow.ladder import MOST_SKILLS, Rung, both, ladder
-from engine.callflow.plan import PlanBook, Step
+from engine.callflow.plan import PlanBook
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff
 from engine.callflow.steps import Needs
 from engine.callflow.steps import Queue as QueueStep
@@ -82,13 +83,22 @@ class Floor:
         """What the core is to be asked for a call that comes to this step."""
         known = self._asked.get(id(step))
         if known is None or known.step is not step:
-            first = ladder(step)[0]
+            first, *_ = rungs = ladder(step)
+            self._meet(rungs, now)
             place = place_of(step) if self._in_book(step) else None
             needs = self._needs(first.needs, first.groups)
             known = Asked(step, place, needs, first.head_start_s, self._relaxation(step, now), encode(first))
             if self.steps.get(place or "") is step:
                 self._asked[id(step)] = known
         return known
+
+    def _meet(self, rungs: tuple[Rung, ...], now: float) -> None:
+        """Skills and sets of groups of a step that is in no plan may be new."""
+        n_sets = len(self.groups)
+        self._number((), rungs)
+        for agent in self.staff.agents.values() if len(self.groups) > n_sets else ():
+            if agent.id not in self.leaving:
+                self._give(agent, now)
 
     def _in_book(self, step: QueueStep) -> bool:
         """Whether the plans hold this very step, but for the agent who is preferred."""
@@ -172,7 +182,7 @@ class Floor:
         shut = {name: was.queues[name] for name in was.queues if name in self.closing}
         self.staff = replace(staff, queues={**staff.queues, **shut}, agents={**staff.agents, **stay})
         self.steps, self._asked = steps, {}
-        self._number(staff, steps)
+        self._number(staff.skills, [rung for step in steps.values() for rung in ladder(step)])
         self.core.begin_changes(now)
         try:
             for queue in self.staff.queues.values():
@@ -203,14 +213,14 @@ class Floor:
             if wanted > most:
                 raise NoRoom(f"{wanted} {what}, those of before counted: {most} at most until the next start")
 
-    def _number(self, staff: Staff, steps: Mapping[str, QueueStep]) -> None:
+    def _number(self, skills: Iterable[str], rungs: Iterable[Rung]) -> None:
         """Numbers stay: calls that wait hold them."""
-        for skill in staff.skills:
+        asked = [skill for rung in rungs for term in rung.needs for skill, _ in term]
+        for skill in (*skills, *asked):
             self.skills.setdefault(skill, len(self.skills) + len(self.groups))
-        for step in steps.values():
-            for rung in ladder(step):
-                if rung.groups:
-                    self.groups.setdefault(rung.groups, len(self.skills) + len(self.groups))
+        for rung in rungs:
+            if rung.groups:
+                self.groups.setdefault(rung.groups, len(self.skills) + len(self.groups))
 
     def _set_queue(self, queue: Queue, now: float) -> None:
         asking = [step for step in self.steps.values() if step.queue == queue.name]
@@ -252,10 +262,7 @@ class Floor:
         if handle is None:
             handle = self.agents[agent.id] = self.core.add_agent(now)
             self.agent_names[handle] = agent.id
-        skills, groups = held = self._holds(agent)
-        if self._held.get(agent.id) != held:  # to be given the same again would let go calls that wait for the agent
-            self._held[agent.id] = held
-            self.core.set_skills(handle, skills, now, groups=groups)
+        self._give(agent, now)
         self.core.set_wrap_up(handle, agent.wrap_up_s, now)
         serves = {place.queue: place for place in agent.queues}
         for place in was.queues if was else ():
@@ -268,6 +275,12 @@ class Floor:
         if len(serves) > len(agent.queues):
             kept = replace(agent, queues=tuple(serves.values()))
             self.staff = replace(self.staff, agents={**self.staff.agents, agent.id: kept})
+
+    def _give(self, agent: Agent, now: float) -> None:
+        skills, groups = held = self._holds(agent)
+        if self._held.get(agent.id) != held:  # to be given the same again would let go calls that wait for the agent
+            self._held[agent.id] = held
+            self.core.set_skills(self.agents[agent.id], skills, now, groups=groups)
 
     def _holds(self, agent: Agent) -> tuple[dict[int, int], list[int]]:
         """Numbers of skills with levels, and of those sets of groups that the agent is in."""
@@ -347,39 +360,6 @@ class Floor:
         self._held = {
             name: self._holds(agent) for name, agent in self.staff.agents.items() if name not in self.leaving
         }
-
-
-def queue_steps(book: PlanBook) -> dict[str, QueueStep]:
-    return {place_of(step): step for step in book.steps if isinstance(step, QueueStep)}
-
-
-def place_of(step: Step) -> str:
-    """file:line:column: two steps may stand on one line."""
-    return f"{step.place}:{step.place.column}"
-
-
-def bare(step: QueueStep) -> QueueStep:
-    """The part of a step that the ACD looks at."""
-    return replace(step, ways={}, music="", announces=(), keys=(), whisper=(), greeting=(), language="")
-
-
-def moved_steps(old: Mapping[str, QueueStep], new: Mapping[str, QueueStep]) -> dict[str, str]:
-    """Which step of the new plans is which of the old ones: the n-th of its file for its queue, where there are as many
-    as before; else none."""
-    mine, theirs = _by_file(old), _by_file(new)
-    return {
-        place: other
-        for key, places in mine.items()
-        if len(theirs.get(key, ())) == len(places)
-        for place, other in zip(places, theirs[key], strict=True)
-    }
-
-
-def _by_file(steps: Mapping[str, QueueStep]) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for place, step in sorted(steps.items(), key=lambda pair: (pair[1].place.line, pair[1].place.column)):
-        found.setdefault((step.place.file, step.queue), []).append(place)
-    return found
 
 
 def _without_queue(staff: Staff, name: str) -> Staff:

@@ -149,6 +149,7 @@ class Audit:
             self._wrong(f"call {args['call']} is in a queue already")
         step = floor.steps[args["step"]] if isinstance(args["step"], str) else args["step"]
         rungs, place = ladder(step), place_of(step)
+        floor.meet(rungs)
         known = floor.steps.get(place)
         goes_with = known is not None and known["queue"] == args["queue"] and ladder(known)[1:] == rungs[1:]
         most = inf if step["max_wait_s"] is None else step["max_wait_s"]

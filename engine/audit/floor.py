@@ -138,6 +138,14 @@ class Floor:
                         ceased.add(name)
         return ceased
 
+    def meet(self, rungs: list[Rung]) -> None:
+        """To be given a set of groups that no step named before lets go the calls held for its agents."""
+        new = {rung.groups for rung in rungs if rung.groups} - self.group_sets
+        self.group_sets |= new
+        for agent in self.agents.keys() - self.leaving if new else ():
+            if any(not set(names).isdisjoint(self.agents[agent]["groups"]) for names in new):
+                self.release_holds(agent)
+
     def _holds(self, agent: str) -> Any:
         mine = self.agents[agent]
         return mine["skills"], {names for names in self.group_sets if not set(names).isdisjoint(mine["groups"])}

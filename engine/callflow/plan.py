@@ -11,6 +11,7 @@ that every branch ends. This file knows nothing of YAML.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
 from engine.callflow.errors import PlanError
@@ -63,6 +64,11 @@ class Situation:
         if name in ("ani", "dnis", "trunk", "name"):
             return str(getattr(self.caller, name))
         return self.values.get(name, "")
+
+
+def dice_of(call: str) -> float:
+    """0 <= dice < 1, the same for the same call however often it is asked, also in a replay."""
+    return int.from_bytes(blake2b(call.encode(), digest_size=6).digest()) / (1 << 48)
 
 
 # ---- steps

@@ -1,7 +1,6 @@
 """A call that is not over, as the conductor knows it; and the configuration that it was given."""
 
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from engine.callflow import events as ev
 from engine.callflow import plan
@@ -53,8 +52,7 @@ class Live:
 
     @property
     def dice(self) -> float:
-        """0 <= dice < 1, the same for the same call however often it is asked, also in a replay."""
-        return int.from_bytes(blake2b(self.machine.id.encode(), digest_size=6).digest()) / (1 << 48)
+        return plan.dice_of(self.machine.id)
 
     @property
     def is_callback(self) -> bool:

@@ -210,7 +210,8 @@ class RandomDay:
             agent = r.choice([*sorted(self.acd.agents), "nobody"])
             step = replace(step, preferred=replace(step.preferred, agent=agent))
         if r.random() < 0.1:
-            step = replace(step, place=plan.Place("callbacks", 0, 0), preferred=None)
+            turns = (steps.Turn(tuple(r.sample(GROUPS, r.randint(1, 2)))),) if r.random() < 0.3 else step.turns
+            step = replace(step, place=plan.Place("callbacks", 0, 0), preferred=None, turns=turns)
         arrival = self.now - r.choice((0.0, 5.0, 30.0)) if step.keep_place else None
         self.waiting.add(call)
         self.acd.enqueue(call, step, self.now, arrival)

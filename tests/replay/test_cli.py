@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped configuration, and in trace/ a day of one caller whom agent 1001 answered after 3 s."""
+    """The shipped configuration, and in trace/ a day of one caller whom agent 1001 answered after 6 s."""
     (tmp_path / "config").symlink_to(ROOT / "config")
     (tmp_path / "prompts").symlink_to(ROOT / "prompts")
     monkeypatch.chdir(tmp_path)
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         acd.enqueue("c1", step, 10.0)
         ((_, event),) = acd.take_events()
         assert isinstance(event, ev.AgentReserved)
-        acd.take(event.offer, 13.0)
+        acd.take(event.offer, 16.0)
         acd.release("c1", 60.0)
         acd.stop(100.0)
     return tmp_path
@@ -72,7 +72,7 @@ def test_what_if_shows_recorded_beside_replayed(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     sales = next(row for row in json.loads(result.stdout)["queues"] if row["queue"] == "sales")
     assert sales["recorded"]["answered"] == sales["replayed"]["answered"] == 1
-    assert sales["recorded"]["asa_s"] == sales["replayed"]["asa_s"] == 3.0
+    assert sales["recorded"]["asa_s"] == sales["replayed"]["asa_s"] == 6.0
     shown = agner("replay", "trace", "--what-if").stdout
     assert "ASA (s)" in shown and "recorded" in shown and "works all day" in shown
 
@@ -83,12 +83,12 @@ def test_a_changed_configuration_is_a_what_if(folder: Path) -> None:
         to = folder / "other" / file.relative_to(ROOT / "config")
         to.parent.mkdir(exist_ok=True)
         text = file.read_text()
-        to.write_text(text.replace("ring for: 8s", "ring for: 2s"))
+        to.write_text(text.replace("ring for: 8s", "ring for: 5s"))
     result = agner("replay", "trace", "--config", "other", "--json")
     assert result.exit_code == 0, result.output
     sales = next(row for row in json.loads(result.stdout)["queues"] if row["queue"] == "sales")
-    assert sales["recorded"]["asa_s"] == 3.0
-    assert sales["replayed"]["timed_out"] == 1, "phones were answered after 3 s; now each rings for 2 s"
+    assert sales["recorded"]["asa_s"] == 6.0
+    assert sales["replayed"]["timed_out"] == 1, "phones were answered after 6 s; now each rings for 5 s"
 
 
 def test_comments_do_not_change_a_configuration(folder: Path) -> None:

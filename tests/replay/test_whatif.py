@@ -1,6 +1,7 @@
 """A day through another configuration: unchanged it comes out as it was; more agents never make a simple day worse."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from engine.callflow import plan, steps
 from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.day import Day, LinesMissing, Person, Ring, days
+from engine.trace import read
 from engine.whatif import Rerun, compare
-from tests.replay.days import EPOCH, conductors_day
+from tests.replay.days import EPOCH, conductors_day, random_day
 from tests.switch.world import PLAIN_BOOK
 
 HERE = plan.Place("plan.yaml", 1, 1)
@@ -42,8 +44,9 @@ BOOK_OF_ONE = plan.PlanBook((SALES, HANG_UP), {"main": 0}, {"1": "main"})
 def simple_day(seed: int, n_agents: int, patience_s: float | None = None) -> Day:
     """One queue, first come first served; talks belong to the callers, every phone is answered after a second."""
     rng = random.Random(seed)
-    start = {"t": 0.0, "at": EPOCH.isoformat(), "n": 1, "args": {}}
-    start["args"] = {"digest": "", "n_calls": 500, "seed": 1, "staff": {"skills": [], "queues": {}, "agents": {}}}
+    start = {"t": 0.0, "at": EPOCH.isoformat(), "n": 1, "acd": "start", "args": {}}
+    nobody: dict[str, object] = {"skills": [], "queues": {}, "agents": {}}
+    start["args"] = {"digest": "", "n_calls": 500, "seed": 1, "staff": nobody, "steps": []}
     day, now = Day(start), 0.0
     day.staff = staff(n_agents)
     for agent in day.staff.agents:
@@ -109,6 +112,22 @@ def test_figures_of_a_queue() -> None:
     tally.counts.update(offered=26, answered=20, abandoned=5, waiting=1)
     row = tally.row(within_s=10.0)
     assert (row["asa_s"], row["p50_s"], row["p95_s"], row["sl_percent"]) == (10.5, 10.0, 19.0, 40.0)
+
+
+def test_a_day_whose_first_files_are_gone_is_played_from_its_checkpoint(tmp_path: Path) -> None:
+    n_offered = 0
+    for seed in range(12):
+        random_day(seed, tmp_path / str(seed), pace=5000.0)
+        for file in sorted((tmp_path / str(seed)).glob("*.jsonl"))[1:]:
+            rows = list(read([file]))
+            (day,) = days(rows)
+            came = Counter(row["args"]["queue"] for row in rows if row["acd"] == "enqueue")
+            assert {name: tally.counts["offered"] for name, tally in day.tallies.queues.items()} == came
+            queues = Rerun(day, day.staff, plan.PlanBook((), {}, {})).queues
+            known = {name: n for name, n in came.items() if name in day.staff.queues}
+            assert {name: tally.counts["offered"] for name, tally in queues.items()} == known
+            n_offered += sum(known.values())
+    assert n_offered > 100
 
 
 def test_a_day_with_lines_missing_is_not_guessed(tmp_path: Path) -> None:
