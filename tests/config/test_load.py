@@ -1,17 +1,21 @@
 """The shipped configuration, what its values become, and how long a large one takes to read."""
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from engine.callflow import steps
 from engine.callflow.conditions import CallerListed, WithinHours
+from engine.callflow.plan import Caller, PlanBook, Situation, Stop
 from engine.callflow.staff import Policy, Serves
 from engine.callflow.steps import Answer, HangUp, Play
 from engine.config import Configuration, load
 
 ROOT = Path(__file__).parents[2]
+WORKDAY = datetime(2026, 11, 18, 12)
+KINDS: dict[str, dict[str, str]] = {"vip": {"customer.level": "vip"}, "old": {"customer.agent": "1002"}, "new": {}}
 
 
 @pytest.fixture
@@ -47,6 +51,67 @@ def test_steps_are_numbered_as_written_and_hold_their_places(shipped: Configurat
     words |= {CallerListed: "when", WithinHours: "when"}
     for step in table:
         assert text[step.place.line - 1][step.place.column - 1 :].startswith(words[type(step)])
+
+
+def step_at(book: PlanBook, plan: str, values: dict[str, str], at: datetime = WORKDAY) -> Stop:
+    """The first step of a plan that somebody carries out."""
+    return book.enter(plan, Situation(Caller("1370", "1", "t"), at, values))
+
+
+def test_the_three_kinds_of_callers_are_asked_for_in_their_own_way(shipped: Configuration) -> None:
+    book = shipped.book
+    for spot in ("slimming", "jewellery", "kitchenware"):
+        told = {}
+        for kind, values in KINDS.items():
+            greeted = step_at(book, f"{spot}-callers", values)
+            assert isinstance(greeted.step, Play) and str(greeted.step.items[0]).startswith("welcome_")
+            told[kind] = book.after(greeted.index, "done", Situation(Caller("1370", "1", "t"), WORKDAY, values)).step
+        vip, old, new = told["vip"], told["old"], told["new"]
+        assert isinstance(vip, steps.Queue) and isinstance(old, steps.Queue) and isinstance(new, steps.Queue)
+        assert vip.turns == (steps.Turn(("vip-desk",)), steps.Turn((), 0.0, 600.0)) and vip.preferred is None
+        assert old.preferred == steps.Preferred("$customer.agent", 0.0, 300.0) and old.turns == ()
+        assert new.preferred is None and new.turns == () and new.head_start_s == 0
+        for queue in (vip, old, new):
+            assert (queue.queue, queue.max_wait_s, queue.keys) == (spot, 180.0, ("1", "2"))
+            assert queue.ways["timeout"] == queue.ways["full"] == queue.ways["no_agents"] == book.entries["apology"]
+            assert queue.ways["served"] == book.entries["survey"]
+            assert queue.ways["1"] == book.entries["call-me-back"]
+            assert queue.greeting == ("agent_number", steps.Say("digits", "$agent"), "at_your_service")
+
+
+def test_the_hours_of_the_floor(shipped: Configuration) -> None:
+    """A date beats a range of dates, which beats the weekday."""
+    floor = shipped.book.hours["floor"]
+    opens = {
+        "2026-11-18 08:00": True,  # a Wednesday
+        "2026-11-21 08:59": False,  # a Saturday
+        "2026-11-21 09:00": True,
+        "2026-11-21 23:30": False,
+        "2026-10-01 12:00": False,  # National Day
+        "2026-10-05 12:00": True,  # the desk within it
+        "2026-10-05 16:00": False,
+        "2026-10-10 08:30": True,  # a Saturday worked
+        "2027-01-01 12:00": False,  # of every year
+    }
+    assert {at: floor.is_open(datetime.fromisoformat(at)) for at in opens} == opens
+
+
+def test_the_same_number_is_another_spot_at_another_hour(shipped: Configuration) -> None:
+    air = shipped.book.airs["jewellery-on-slimming-number"]
+    noon, late = datetime(2026, 11, 18, 12), datetime(2026, 11, 18, 22, 30)
+    assert not air.is_on(noon) and air.is_on(late) and not air.is_on(datetime(2026, 11, 18, 23, 15))
+    assert air.next_surge(noon) == datetime(2026, 11, 18, 22, 30, 30)
+    assert step_at(shipped.book, "slimming", {}, noon).values["spot"] == "slimming"
+    assert step_at(shipped.book, "slimming", {}, late).values["spot"] == "jewellery"
+
+
+def test_how_a_queue_calls_back(shipped: Configuration) -> None:
+    slimming, general = (shipped.staff.queues[name].callbacks for name in ("slimming", "general"))
+    assert slimming and general
+    assert (slimming.trunk, slimming.abandoned_after_s, slimming.customer_first) == ("demo-carrier", 5.0, False)
+    assert slimming.windows == ((540, 720), (780, 1260)) and slimming.share_percent == 30.0
+    assert slimming.retries == {"busy": (300, 900, 3600), "no_answer": (1800, 7200), "failed": (900, 3600)}
+    assert general.customer_first and general.prompts == ("callback_greeting",) and general.windows == slimming.windows
 
 
 def test_a_missing_branch_follows_timeout_or_goes_on_behind_the_step(shipped: Configuration) -> None:
