@@ -1,7 +1,7 @@
 """`agner replay TRACE...`: a traced day through the ACD once more.
 
 Without a changed configuration: the same verbs must bring about the same offers, line by line, and the auditor looks at
-every assignment (engine/replay.py, engine/audit.py). With one: the same people meet it (engine/whatif.py).
+every assignment (engine/replay.py, engine/audit). With one: the same people meet it (engine/whatif.py).
 """
 
 import json

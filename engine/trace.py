@@ -2,7 +2,7 @@
 ACD was asked, with what followed there. Always on.
 
 Ladders are drawn from it (cli/ladder.py); a bad night can be played again (engine/replay.py) and judged
-(engine/audit.py) from it. A thread of its own writes the lines, so that a slow or frozen disk never holds a call; what
+(engine/audit) from it. A thread of its own writes the lines, so that a slow or frozen disk never holds a call; what
 does not fit its queue is dropped and counted. ACD lines are numbered, so that a reader sees what is missing.
 
 A file holds a day of UTC and stands alone: it begins with the daemon's start or with a checkpoint of the ACD, so that

@@ -1,4 +1,4 @@
-"""Who works here: skills, queues and agents as configured. Counterparts: config.py builds these, acd.py gives them to
+"""Who works here: skills, queues and agents as configured. Counterparts: config builds these, acd gives them to
 the core.
 """
 
@@ -86,11 +86,14 @@ class Serves:
     reserve: bool = False
 
 
+REGISTERED = "registered:"  # the phones that log in with this agent's number and password
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     id: str
     name: str
-    phone: str  # SIP URI of the agent's phone
+    phone: str  # SIP URI of the agent's phone, or REGISTERED and the agent's number
     skills: Mapping[str, int]  # skill -> level, 1 to 100
     queues: tuple[Serves, ...]
     at_start: str = "logged_out"  # logged_out, not_ready, ready
@@ -104,6 +107,11 @@ class Staff:
     queues: Mapping[str, Queue]
     agents: Mapping[str, Agent]
     groups: tuple[str, ...] = ()
+
+
+def who_registers(staff: Staff) -> frozenset[str]:
+    """Agents whose phones log in."""
+    return frozenset(agent.id for agent in staff.agents.values() if agent.phone.startswith(REGISTERED))
 
 
 def meets(skills: Mapping[str, int], needs: Needs) -> bool:
