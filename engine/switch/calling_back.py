@@ -6,6 +6,7 @@ engine/records, which remembers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from engine.callbacks import Callbacks
 from engine.callflow import events as ev
 from engine.callflow import plan, steps
+from engine.callflow.errors import BusyError
 from engine.callflow.numbers import canonical
 from engine.callflow.record import CallbackEntry, Cdr, Message
 from engine.doors import Promises, Records
@@ -131,7 +133,7 @@ class CallingBack:
             switch.then(switch.calls[call], ev.HangUpOrdered("outside the hours of callbacks"))
         if not switch.is_draining:
             for entry in self.registry.due(utc, switch.n_agents):
-                if len(switch.calls) < switch.setup.settings.limits.max_calls:
+                with suppress(BusyError):  # the end of any call wakes us
                     self._begin(switch, entry)
         next_at = self.registry.next_at(utc)
         sleep_s = MAX_SLEEP_S if next_at is None else (next_at - utc).total_seconds()
@@ -139,9 +141,10 @@ class CallingBack:
 
     def _begin(self, switch: Switch, entry: CallbackEntry) -> None:
         rules, queue, utc = self.registry.rules[entry.queue], switch.setup.staff.queues[entry.queue], switch.utc()
+        caller = plan.Caller(entry.number, entry.dnis or "", rules.trunk)
+        switch.check_room(caller)
         call = switch.new_call()
         self.registry.begin(entry.number, call, utc)
-        caller = plan.Caller(entry.number, entry.dnis or "", rules.trunk)
         live = switch.add(call, caller, None)
         live.place_at = switch.now - max(timedelta(), utc - entry.arrived_at).total_seconds()
         language = entry.language or rules.language

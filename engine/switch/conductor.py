@@ -281,7 +281,7 @@ class Switch:
         name = None
         try:
             if error is None:
-                self._check_room(caller)
+                self.check_room(caller)
                 name = self.setup.book.plan_for(caller.dnis)
         except (BusyError, PlanError) as refusal:
             log.warning("call %s from %r by trunk %s turned away: %s", call, caller.ani, caller.trunk, refusal)
@@ -308,7 +308,8 @@ class Switch:
         live = self.calls[call] = Live(Call(call, rules, name), caller, self.setup.book)
         return live
 
-    def _check_room(self, caller: plan.Caller) -> None:
+    def check_room(self, caller: plan.Caller) -> None:
+        """For one more call of this trunk, in or out. Raises BusyError."""
         limits, trunk = self.setup.settings.limits, self.setup.trunk(caller.trunk)
         if self.is_draining:
             raise BusyError("the switch is stopping", retry_after_s=limits.retry_after_s)
