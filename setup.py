@@ -53,7 +53,7 @@ def on_pjsip(module: str, *c_files: str) -> list[Extension]:
             depends=[str(record)],
             library_dirs=[pjsip["library_dir"]],
             runtime_library_dirs=[pjsip["library_dir"]],
-            libraries=pjsip["libraries"],
+            libraries=[*pjsip["libraries"], "m"],
         )
     ]
 
@@ -61,8 +61,10 @@ def on_pjsip(module: str, *c_files: str) -> list[Extension]:
 parts = [
     part("acd_core", compile_args=["-O3"], define_macros=[("ACD_CHECKS", "1")] if os.environ.get("ACD_CHECKS") else []),
     part("benchmarks.generator.source", "rtp_*.c", "stamp.c", compile_args=["-O2"]),
+    part("engine.media.rings", compile_args=["-O2"]),
     *on_pjsip("engine.media.ports", "*_port.c"),
     *on_pjsip("engine.sip.gate", "gate_module.c", "sources.c"),
+    *on_pjsip("engine.sip.requests", "requests_module.c"),
     *on_pjsip("engine.sip.turned_away"),
 ]
 # bootstrap compiles the parts in place by build_ext, and then installs the project itself with AGNER_PARTS=none.

@@ -1,13 +1,15 @@
 """What media may ask of PJMEDIA, on one page. Implemented in ports.pyx over the C ports.
 
-Engine thread only, but RingSet: writer thread only. Failures raise MediaError with PJMEDIA's words. A slot is a port of
+Engine thread only. Failures raise MediaError with PJMEDIA's words. A slot is a port of
 the conference bridge, a stream is pjsua's number of a call.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from engine.media.rings import Ring
 
 Samples = npt.NDArray[np.int16]
 
@@ -71,30 +73,9 @@ def n_held() -> int:
 
 # ---- recording
 
-AUDIO: int
-PAUSE: int  # silence: the leg had no stream
-LOST: int  # silence: the ring was full
 RECORDABLE: int  # among pjsua's flags of a call: it is tapped as if it had come in
 CALL: int  # both sides of a leg
 MESSAGE: int  # what the leg says, on the left; the right is silent
-
-class Ring:
-    """From a recorded leg to the disk."""
-
-    def __init__(self, n_samples: int) -> None:
-        """Room for at least so many samples of both channels."""
-
-    def write(self, left: Samples, right: Samples, rate: int) -> None:
-        """For tests: what a tap does with each frame."""
-
-class RingSet:
-    def __len__(self) -> int: ...
-    def add(self, key: int, ring: Ring) -> None:
-        """The set frees the ring when it is done. `ring` must not be used to write afterwards but by taps."""
-
-    def drain(self) -> tuple[Sequence[tuple[int, int, int, bytes | int]], Iterable[int], bool]:
-        """Take what all rings hold, without the GIL: (key, kind, rate, int16 pairs or the length of the silence) in
-        order, the keys whose ring was closed and is drained, and whether there is more to take at once."""
 
 def install_tap() -> None:
     """Into the stream of every call that comes in, or is made to a customer, from now on. Twice is once."""

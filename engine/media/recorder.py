@@ -22,7 +22,7 @@ import soundfile
 import soxr
 
 from engine.callflow.events import MessageClosed, RecordingClosed, RecordingTrouble
-from engine.media import ports
+from engine.media import rings
 
 EVERY_S = 0.2  # how often the rings are drained
 RING_S = 1.5  # how long the thread may stand still before audio is lost
@@ -64,7 +64,7 @@ class AudioFile:
             self._change_rate(rate, now)
         if isinstance(audio, int):
             n_frames = audio
-            if kind == ports.LOST:
+            if kind == rings.LOST:
                 self.n_overruns += 1
                 self.n_lost += round(n_frames * self.rate / rate)
             while n_frames:
@@ -220,7 +220,7 @@ class Recorder:
     def __init__(self, rate: int) -> None:
         self.rate = rate
         self._news: deque[Closed | RecordingTrouble] = deque()
-        self._started: deque[tuple[AudioFile, ports.Ring]] = deque()
+        self._started: deque[tuple[AudioFile, rings.Ring]] = deque()
         self._to_delete: deque[Path] = deque()
         self._files: dict[int, AudioFile] = {}
         self._wake = threading.Event()
@@ -228,12 +228,12 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def start(self, file: AudioFile, rate: int) -> ports.Ring:
+    def start(self, file: AudioFile, rate: int) -> rings.Ring:
         """A ring for a leg whose codec has this rate; what is put into it goes into the file, which the thread
         opens."""
         if file.path.suffix[1:] not in FORMATS:
             raise ValueError(f"{file.path}: recordings are {' or '.join(FORMATS)}")
-        ring = ports.Ring(int(rate * RING_S))
+        ring = rings.Ring(int(rate * RING_S))
         self._started.append((file, ring))
         self._wake.set()
         return ring
@@ -257,7 +257,7 @@ class Recorder:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        rings = ports.RingSet()
+        filled = rings.RingSet()
         n_started = 0
         stop_at = float("inf")
         while True:
@@ -265,11 +265,11 @@ class Recorder:
                 file, ring = self._started.popleft()
                 n_started += 1
                 self._files[n_started] = file
-                rings.add(n_started, ring)
+                filled.add(n_started, ring)
             while self._to_delete:
                 _delete(self._to_delete.popleft())
             try:
-                self._drain(rings)
+                self._drain(filled)
             except Exception:
                 log.exception("recordings: an error of our own")
             if self._stop:
@@ -292,10 +292,10 @@ class Recorder:
         else:
             self._news.append(closed)
 
-    def _drain(self, rings: ports.RingSet) -> None:
+    def _drain(self, filled: rings.RingSet) -> None:
         more = True
         while more:
-            chunks, finished, more = rings.drain()
+            chunks, finished, more = filled.drain()
             now = time.monotonic()
             for key, kind, rate, audio in chunks:
                 file = self._files[key]

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from engine.callflow.events import MessageClosed, RecordingClosed
-from engine.media import ports
+from engine.media import ports, rings
 from engine.media.recorder import MessageFile
 from tests.media.conftest import CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, tone, tones_in
 from tests.media.test_recording import CALLER, Customer, Talk
@@ -82,6 +82,6 @@ def test_speech_is_what_is_louder_than_a_line(tmp_path, rate):
     speech = tone(PROMPT_HZ, 1.5, amplitude=32768 * 10 ** (-30 / 20), rate=rate)
     for part in (hum, speech, hum):
         for at in range(0, len(part), 333):
-            file.add(ports.AUDIO, rate, np.stack([part[at : at + 333]] * 2, axis=1), now=0.0)
+            file.add(rings.AUDIO, rate, np.stack([part[at : at + 333]] * 2, axis=1), now=0.0)
     closed = file.close(now=1.0)
     assert closed.seconds == pytest.approx(5.5, abs=0.01) and closed.speech_s == pytest.approx(1.5, abs=0.06)

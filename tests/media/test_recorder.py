@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from engine.callflow.events import RecordingClosed
-from engine.media import ports
+from engine.media import rings
 from engine.media.recorder import RecordingFile
 from tests.media.conftest import CALLER_HZ, MUSIC_HZ, RATE, tone, tones_in
 
@@ -28,7 +28,7 @@ def test_after_kill_9_the_file_plays_to_its_last_second(tmp_path, suffix):
     program = f"""
         import time, numpy as np
         from pathlib import Path
-        from engine.media import ports
+        from engine.media import rings
         from engine.media.recorder import Recorder, RecordingFile
         recorder = Recorder(8000)
         ring = recorder.start(RecordingFile(1, Path({str(path)!r}), 8000), 8000)
@@ -73,7 +73,7 @@ def test_full_disk_leaves_a_gap_and_the_recording_goes_on(tmp_path, small_disk):
     for n in range(50):  # 10 s, 320 kB
         if n == 30:
             small_disk()
-        file.add(ports.AUDIO, RATE, audio, now=n * 0.2)
+        file.add(rings.AUDIO, RATE, audio, now=n * 0.2)
         troubles.append(bool(file.trouble))
     end = file.close(now=10.0)
     assert troubles[:14] == [False] * 14 and any(troubles) and not troubles[-1]
@@ -87,7 +87,7 @@ def test_full_disk_leaves_a_gap_and_the_recording_goes_on(tmp_path, small_disk):
 def test_disk_that_stays_full_is_told_and_counted(tmp_path, small_disk):
     file = RecordingFile(1, tmp_path / "call.wav", RATE)
     for n in range(50):
-        file.add(ports.AUDIO, RATE, both(tone(CALLER_HZ, 0.2), tone(CALLER_HZ, 0.2)), now=n * 0.2)
+        file.add(rings.AUDIO, RATE, both(tone(CALLER_HZ, 0.2), tone(CALLER_HZ, 0.2)), now=n * 0.2)
     end = file.close(now=10.0)
     assert file.trouble
     assert 2.8 <= end.seconds <= 3.2 and end.seconds + end.lost_s == pytest.approx(10.0)
@@ -97,7 +97,7 @@ def test_disk_that_stays_full_is_told_and_counted(tmp_path, small_disk):
 def test_folder_that_cannot_be_made_is_trouble_not_an_exception(tmp_path):
     (tmp_path / "file").write_text("")
     file = RecordingFile(1, tmp_path / "file" / "call.wav", RATE)
-    file.add(ports.AUDIO, RATE, both(tone(CALLER_HZ, 0.2), tone(CALLER_HZ, 0.2)), now=0.0)
+    file.add(rings.AUDIO, RATE, both(tone(CALLER_HZ, 0.2), tone(CALLER_HZ, 0.2)), now=0.0)
     assert "file" in file.trouble
     end = file.close(now=1.0)
     assert end.seconds == 0 and end.lost_s == pytest.approx(0.2)
@@ -109,9 +109,9 @@ def test_rates_mix_in_one_file(tmp_path):
     for rate in (8000, 16000, 48000, 8000):
         for _ in range(5):
             part = tone(CALLER_HZ, 0.2, rate=rate)
-            file.add(ports.AUDIO, rate, both(part, part), now=0.0)
-        file.add(ports.PAUSE, rate, rate // 2, now=0.0)
-    file.add(ports.LOST, RATE, RATE // 4, now=0.0)
+            file.add(rings.AUDIO, rate, both(part, part), now=0.0)
+        file.add(rings.PAUSE, rate, rate // 2, now=0.0)
+    file.add(rings.LOST, RATE, RATE // 4, now=0.0)
     end = file.close(now=1.0)
     assert end.seconds == pytest.approx(4 * 1.5 + 0.25, abs=0.005)
     assert (end.n_overruns, end.lost_s) == (1, 0.25)

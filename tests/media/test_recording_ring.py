@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from engine.media import ports
+from engine.media import rings
 
 FRAME = 160
 
@@ -16,15 +16,15 @@ def frame(n: int) -> tuple[np.ndarray, np.ndarray]:
     return samples, (-samples).astype(np.int16)
 
 
-def out_of(rings: ports.RingSet) -> tuple[list[np.ndarray], int]:
+def out_of(filled: rings.RingSet) -> tuple[list[np.ndarray], int]:
     """(what is to be written, silence as zeros; how many LOST chunks)."""
     parts, n_lost, more = [], 0, True
     while more:
-        chunks, finished, more = rings.drain()
+        chunks, finished, more = filled.drain()
         assert not list(finished)
         for key, kind, rate, audio in chunks:
             assert (key, rate) == (7, 8000)
-            n_lost += kind == ports.LOST
+            n_lost += kind == rings.LOST
             if isinstance(audio, int):
                 parts.append(np.zeros((audio, 2), np.int16))
             else:
@@ -35,20 +35,20 @@ def out_of(rings: ports.RingSet) -> tuple[list[np.ndarray], int]:
 @pytest.mark.parametrize("seed", range(20))
 def test_random_readers_keep_every_sample_in_its_place(seed):
     chance = random.Random(seed)
-    ring, rings = ports.Ring(4096), ports.RingSet()
-    rings.add(7, ring)
+    ring, filled = rings.Ring(4096), rings.RingSet()
+    filled.add(7, ring)
     parts, n_frames, n_lost = [], 0, 0
     for _ in range(200):
         for _ in range(chance.choice((1, 5, 20, 60))):  # 60 frames are more than the ring holds
             ring.write(*frame(n_frames), 8000)
             n_frames += 1
         if chance.random() < 0.7:
-            taken, lost = out_of(rings)
+            taken, lost = out_of(filled)
             parts += taken
             n_lost += lost
-    taken, lost = out_of(rings)
+    taken, lost = out_of(filled)
     ring.write(*frame(n_frames), 8000)  # brings out what was lost at the end
-    parts += taken + out_of(rings)[0]
+    parts += taken + out_of(filled)[0]
     written = np.concatenate(parts)
     expected = np.stack([np.concatenate(channel) for channel in zip(*map(frame, range(n_frames + 1)), strict=True)], 1)
     assert written.shape == expected.shape
@@ -60,31 +60,31 @@ def test_random_readers_keep_every_sample_in_its_place(seed):
 
 
 def test_an_overrun_is_one_gap_of_exactly_its_length():
-    ring, rings = ports.Ring(1024), ports.RingSet()
-    rings.add(7, ring)
+    ring, filled = rings.Ring(1024), rings.RingSet()
+    filled.add(7, ring)
     for n in range(20):
         ring.write(*frame(n), 8000)
-    kept = out_of(rings)[0]
+    kept = out_of(filled)[0]
     n_kept = sum(map(len, kept)) // FRAME
     assert 0 < n_kept < 7
     ring.write(*frame(20), 8000)
-    parts, n_lost = out_of(rings)
+    parts, n_lost = out_of(filled)
     assert n_lost == 1 and [len(part) for part in parts] == [(20 - n_kept) * FRAME, FRAME]
     assert np.array_equal(parts[1][:, 0], frame(20)[0])
 
 
 def test_many_rings_in_one_go():
-    rings = ports.RingSet()
-    members = [ports.Ring(16384) for _ in range(200)]
+    filled = rings.RingSet()
+    members = [rings.Ring(16384) for _ in range(200)]
     for key, ring in enumerate(members):
-        rings.add(key, ring)
+        filled.add(key, ring)
     for n in range(50):
         for ring in members:
             ring.write(*frame(n), 8000)
     n_samples = dict.fromkeys(range(200), 0)
     more, n_goes = True, 0
     while more:
-        chunks, _, more = rings.drain()
+        chunks, _, more = filled.drain()
         n_goes += 1
         for key, _, _, audio in chunks:
             assert isinstance(audio, bytes)

@@ -1,0 +1,6 @@
+cdef extern from "recording_ring.h" nogil:
+    struct agner_recording_ring:
+        pass
+
+cdef class Ring:
+    cdef agner_recording_ring *ring
