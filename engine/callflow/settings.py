@@ -7,6 +7,78 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from engine.callflow.rewrite import Rewriting
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a trunk's calls go. Priority and weight as in RFC 2782: the lowest priority first, weight shares the calls
+    among equals."""
+
+    host: str  # an address, or a name for DNS (RFC 3263)
+    port: int | None = None  # None: as DNS says, else 5060
+    transport: str = ""  # udp, tcp; empty: as DNS says, else udp
+    priority: int = 1
+    weight: int = 1
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None else f":{self.port}"
+        return f"sip:{host}{port}" + (f";transport={self.transport}" if self.transport else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user and where the password is found; the password itself stands nowhere in a configuration."""
+
+    user: str
+    realm: str  # nobody else's challenge is answered
+    password_file: str = ""
+    password_variable: str = ""  # of the environment, where there is no file
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """We register with the carrier, which then calls us at our address."""
+
+    user: str  # of the address that is registered
+    registrar: Destination
+    expires_s: int = 600  # asked for; the carrier's answer counts
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """OPTIONS to each destination."""
+
+    every_s: float = 30.0
+    n_lost: int = 3  # then it is gone, until it answers again
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How a trunk writes numbers, and we. Towards us: applied before a plan sees them; away: before we dial."""
+
+    called_in: Rewriting = Rewriting()
+    caller_in: Rewriting = Rewriting()
+    called_out: Rewriting = Rewriting()
+    caller_out: Rewriting = Rewriting()
+
+
+ASSERTED, REMOTE_PARTY, FROM = "P-Asserted-Identity", "Remote-Party-ID", "From"  # RFC 3325, its draft, RFC 3261
+CALLER_HEADERS = (ASSERTED, REMOTE_PARTY, FROM)
+REQUEST_URI, TO, DIVERSION, HISTORY = "Request-URI", "To", "Diversion", "History-Info"  # RFC 3261, 5806, 7044
+CALLED_HEADERS = (REQUEST_URI, TO, DIVERSION, HISTORY)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose word about a caller counts, and what we say of ours."""
+
+    caller_from: tuple[str, ...] = (ASSERTED, FROM)  # the first that is there
+    called_from: tuple[str, ...] = (REQUEST_URI,)
+    caller_to: tuple[str, ...] = (FROM,)  # headers that carry the caller's number when we call
+    own_number: str = ""  # in From where the caller's number is not, and asserted for a caller who withheld theirs
+
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
@@ -14,10 +86,22 @@ class Trunk:
 
     name: str
     sources: tuple[IPv4Network | IPv6Network, ...]
-    max_calls: int | None = None
-    max_calls_per_s: float | None = None  # new calls above it get 503
+    max_calls: int | None = None  # in both directions together
+    max_calls_per_s: float | None = None  # new calls that come in above it get 503
     early_media: bool = False  # audio before the answer reaches the caller (183)
     dial: str = ""  # SIP URI with `{number}`, for calls that the switch makes; empty: none go out here
+    max_calls_in: int | None = None
+    max_calls_out: int | None = None
+    max_calls_per_s_out: float | None = None
+    destinations: tuple[Destination, ...] = ()  # for calls that the switch makes; empty: none go out here
+    silent_within_s: float = 1.0  # a destination that sent nothing by then, not even 100, is passed over
+    probing: Probing | None = Probing()
+    overflow: str = ""  # the trunk that takes what this one cannot
+    login: Login | None = None  # with which the carrier's challenges are answered
+    challenge: Login | None = None  # with which the carrier must answer ours
+    registration: Registration | None = None
+    numbers: Numbers = Numbers()
+    identity: Identity = Identity()
 
 
 @dataclass(frozen=True, slots=True)

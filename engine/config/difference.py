@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Of switch.yaml, what a running daemon is made of: sockets, files, threads, the conference bridge.
 RESTART = ("sip", "storage", "folder", "clock_rate", "trace_days")
+# Of a trunk, what the gate and accounts with the carrier were made of.
+TRUNK_RESTART = ("sources", "max_calls_per_s", "login", "challenge", "registration")
 
 _SHOWN = 10
 _NOWHERE = Place("", 0, 0)
@@ -187,8 +189,11 @@ def _settings(old: Configuration, new: Configuration) -> Iterator[Change]:
             yield Change("setting", name, "changed", (change,), restart)
     trunks, others = ({trunk.name: trunk for trunk in settings.trunks} for settings in (before, after))
     for trunk in _named("trunk", trunks, others):
-        is_source = trunk.kind == "changed" and trunks[trunk.name].sources != others[trunk.name].sources
-        yield replace(trunk, needs_restart=trunk.kind != "changed" or is_source)
+        name = trunk.name
+        kept = trunk.kind == "changed" and all(
+            getattr(trunks[name], part) == getattr(others[name], part) for part in TRUNK_RESTART
+        )
+        yield replace(trunk, needs_restart=not kept)
     yield from _named("look-up", before.look_ups, after.look_ups)
 
 

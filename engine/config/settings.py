@@ -5,13 +5,12 @@ there.
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import Gate, Limits, Recording, Settings, Sip, Trunk, WebLookUp
+from engine.callflow.settings import Gate, Limits, Recording, Settings, Sip, WebLookUp
 from engine.config import scalars
-from engine.config.scalars import Network
+from engine.config.trunks import read_trunks
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
 
 CODECS = ("PCMA", "PCMU", "G722", "opus")
@@ -30,7 +29,7 @@ def read_settings(path: Path, report: Report) -> Settings:
         sip = _sip(top.get("sip"))
         limits = _limits(top.get("limits"))
         recording = _recording(top.get("recording"))
-        trunks = _trunks(top.need("trunks"))
+        trunks = read_trunks(top.need("trunks"))
         look_ups = _look_ups(top.get("look-ups"))
         _check_ports(top, sip, limits)
         return Settings(sip, trunks, limits, recording, look_ups=look_ups, **_top(top))
@@ -138,44 +137,6 @@ def _recording(value: Value | None) -> Recording:
     return Recording(**read)
 
 
-def _trunks(value: Value | None) -> tuple[Trunk, ...]:
-    trunks: list[Trunk] = []
-    if value is None:
-        return ()
-    for key, item in value.pairs():
-        with item.section() as section:
-            sources: list[Network] = []
-            for entry in origin.items() if (origin := section.need("from")) else ():
-                if (network := scalars.network(entry)) is not None:
-                    _check_overlap(entry, network, [*trunks, Trunk(key.text(), tuple(sources))])
-                    sources.append(network)
-            limit, early, dial = section.get("max calls"), section.get("early media"), section.get("dial")
-            rate = section.get("max calls per second")
-            trunks.append(
-                Trunk(
-                    scalars.name(key),
-                    tuple(sources),
-                    scalars.count(limit, 1, 100_000) if limit else None,
-                    float(scalars.count(rate, 1, 10_000)) if rate else None,
-                    scalars.yes_no(early) if early else False,
-                    _dial(dial) if dial else "",
-                )
-            )
-    if not trunks and value.is_mapping:
-        value.complain("no trunk is described, so nobody could call")
-    return tuple(trunks)
-
-
-def _dial(value: Value) -> str:
-    """`sip:{number}@192.0.2.7`: how a number is called over this trunk."""
-    text = value.text()
-    if text and text.count(NUMBER) != 1:
-        value.complain(f"dial: {text!r} has no place for the number (sip:{NUMBER}@192.0.2.7)")
-    elif text:
-        scalars.sip_uri(value.part(text.replace(NUMBER, "1")))
-    return text
-
-
 def _look_ups(value: Value | None) -> dict[str, WebLookUp]:
     """Web servers that plans may ask: `crm: {url: "http://host/customers/{number}", fields: {level: data.level}}`."""
     found: dict[str, WebLookUp] = {}
@@ -207,14 +168,6 @@ def _json_path(value: Value) -> str:
     if text and not re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", text):
         value.complain(f"{value.label}: {text!r} is not a way into a JSON object (customer.level)")
     return text
-
-
-def _check_overlap(value: Value, network: Network, trunks: Iterable[Trunk]) -> None:
-    """A call must belong to one trunk."""
-    for trunk in trunks:
-        for other in trunk.sources:
-            if network.version == other.version and network.overlaps(other):
-                value.complain(f"{network} overlaps {other} of trunk {trunk.name!r}")
 
 
 def _check_ports(top: Section, sip: Sip, limits: Limits) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from engine.callflow.conditions import AirTime, Hours
+from engine.callflow.rewrite import table
+from engine.callflow.settings import Destination, Identity, Login, Numbers, Registration
 from engine.callflow.staff import Policy
 from engine.callflow.steps import Announce
 from engine.config import Configuration, load
-from engine.config.difference import Change, difference
+from engine.config.difference import TRUNK_RESTART, Change, difference
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -118,6 +120,17 @@ SPECIAL: dict[str, Any] = {
     "groups": ("other",),
     "callbacks": None,
     "public_address": "192.0.2.1",
+    "max_calls_per_s": 7.0,
+    "max_calls_per_s_out": 7.0,
+    "max_calls_in": 7,
+    "max_calls_out": 7,
+    "destinations": (Destination("sbc.example"),),
+    "probing": None,
+    "login": Login("agner", "carrier.example", "password"),
+    "challenge": Login("carrier", "agner", "password"),
+    "registration": Registration("agner", Destination("sbc.example")),
+    "numbers": Numbers(called_in=table([("0*", "+86*")])),
+    "identity": Identity(own_number="+8657188880000"),
 }
 
 
@@ -139,7 +152,7 @@ def test_no_setting_is_passed_over(shipped: Configuration) -> None:
         assert_one(shipped, replace(settings, recording=part), name)
     for name, part in changed(settings.trunks[0]):
         if name != "name":
-            assert_one(shipped, replace(settings, trunks=(part,)), name, restart=name == "sources")
+            assert_one(shipped, replace(settings, trunks=(part,)), name, restart=name in TRUNK_RESTART)
     for name in ("storage", "folder", "prompts", "clock_rate", "trace_days"):
         assert_one(shipped, replace(settings, **{name: other(getattr(settings, name))}), name, name != "prompts")
     for name, queue in changed(staff.queues["slimming"]):
