@@ -12,6 +12,7 @@ from datetime import datetime
 from cli.main import fail
 from engine.callflow.conditions import OnAir, Share
 from engine.callflow.ladder import Rung, ladder
+from engine.callflow.numbers import can_be_called
 from engine.callflow.plan import Caller, PlanBook, Situation, Step, Stop
 from engine.callflow.record import Customer
 from engine.callflow.settings import Settings
@@ -139,7 +140,7 @@ class Walk:
         if len(ends) == 1:
             return ends[0], {}
         if isinstance(step, Callback) and (not _is_open(step.number, stop) or step.number == "$ani"):
-            return ("done" if situation.value(step.number) else "no_number"), {}
+            return ("done" if can_be_called(situation.value(step.number)) else "no_number"), {}
         if isinstance(step, LookUp):
             prefix = f"{step.into}."
             given = {name: text for name, text in self.call.given.items() if name.startswith(prefix)}

@@ -11,14 +11,13 @@ them. All datetimes are UTC with their zone.
 """
 
 import heapq
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from engine.callflow.numbers import canonical
+from engine.callflow.numbers import can_be_called, canonical
 from engine.callflow.record import CallbackEntry
 from engine.callflow.staff import Callbacks as Rules
 
@@ -31,7 +30,6 @@ _RESULTS: Mapping[str, str] = {
     "abandoned": "no_answer",  # customer first: reached, and gone before an agent came
 }
 
-_NUMBER = re.compile(r"\+?[0-9]{3,20}")
 _TICK = timedelta(microseconds=1)
 
 
@@ -100,7 +98,7 @@ class Callbacks:
         An attempt under way is kept to: it takes the promise over.
         """
         number = canonical(number)
-        if not _NUMBER.fullmatch(number):
+        if not can_be_called(number):
             return None
         entry = CallbackEntry(call, number, queue, reason, arrived_at, utc, due_at or utc, utc)
         return self._promise(replace(entry, dnis=dnis, language=language, needs=needs), utc)

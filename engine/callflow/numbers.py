@@ -10,6 +10,7 @@ COUNTRY = "86"
 NATIONAL_DIGITS = (10, 11)  # area code and subscriber, or a mobile number, without the 0 before it
 
 _SEPARATORS = re.compile(r"[\s\-./()\u00a0\u2010-\u2015\uff08\uff09\uff0d]+")
+_DIALLED = re.compile(r"\+?[0-9]{3,20}")
 _DIGITS = re.compile(r"\+?[0-9]+")
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９＋＊", "0123456789+*")
 
@@ -36,6 +37,11 @@ def canonical(number: str, country: str = COUNTRY) -> str:
         return "+" + bare
     national = bare.removeprefix("0")
     return f"+{country}{national}" if len(national) in NATIONAL_DIGITS else bare
+
+
+def can_be_called(number: str) -> bool:
+    """Whether a number, in any form, is one to dial: a withheld one and a name are not."""
+    return _DIALLED.fullmatch(canonical(number)) is not None
 
 
 def canonical_pattern(pattern: str, country: str = COUNTRY) -> str:
