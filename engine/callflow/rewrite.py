@@ -3,9 +3,9 @@
 A rule is a pattern and what the number becomes. A pattern is a prefix, then `*` for any rest (also none), or one `?`
 for each digit of the rest, or nothing: then it is one whole number. In the outcome a `*` stands for that rest; the
 prefix goes, unless the outcome says it again. So `00*: +*` makes 00495... +495..., `1??????????: +861*` a mobile number
-international, `????????: +86571*` a local one. Of the rules that match, the
-longest prefix wins; of two with the same, the one that says more (nothing before `?`, `?` before `*`). A number that no
-rule matches stays as it is; so does what is no number, such as a name.
+international, `????????: +86571*` a local one. Of the rules that match, the longest prefix wins; of two with the same,
+the one that says more (nothing before `?`, `?` before `*`). A number that no rule matches stays as it is; so does what
+is no number, such as a name.
 
 Counterpart: settings.Numbers, four such tables of a trunk.
 """
