@@ -192,6 +192,15 @@ class Promises(Protocol):
         ...
 
 
+class Bindings(Protocol):
+    """Where phones are, on disk at once, so that a restart finds them. Values are JSON values."""
+
+    found: list[dict[str, Any]]  # what the last run left, each with its "key"
+
+    def put(self, key: str, values: dict[str, Any]) -> None: ...
+    def end(self, key: str) -> None: ...
+
+
 class Errands(Protocol):
     """What is asked of the world outside; answers come while poll() runs."""
 

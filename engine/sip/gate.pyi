@@ -51,11 +51,20 @@ def set_rate(group: int, calls_per_s: float) -> None:
 def set_overload(retry_after_s: int) -> None:
     """All new calls get 503 from now on; 0: no more. Calls in progress and retransmissions go on."""
 
+def take_registers(takes: bool) -> None:
+    """Whether REGISTER is for somebody here. It passes at a stranger's rate from anywhere, to be authenticated."""
+
+def login_failed(source: str) -> None:
+    """A REGISTER from there had a wrong password: ban_after of them put a ban on logging in from there."""
+
+def login_succeeded(source: str) -> None: ...
 def counts() -> dict[str, int]: ...
 def take_news() -> list[Refused]:
     """The newest refusals, 64 at most since the last call."""
 
-def bans() -> list[Ban]: ...
+def bans() -> list[Ban]:
+    """Of strangers, and of those who guessed passwords."""
+
 def lift(source: str) -> bool:
     """Whether there was a ban to lift."""
 

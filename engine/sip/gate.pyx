@@ -58,6 +58,10 @@ cdef extern from "gate_module.h" nogil:
     int agner_gate_take_news(agner_gate_news *)
     const unsigned long long *agner_gate_counts()
     agner_sources *agner_gate_strangers()
+    agner_sources *agner_gate_logins()
+    void agner_gate_take_registers(int)
+    void agner_gate_login_failed(agner_source_key, const char *)
+    void agner_gate_login_succeeded(agner_source_key)
     double agner_gate_now()
     int agner_gate_key(const char *, agner_source_key *)
 
@@ -120,6 +124,19 @@ def set_overload(unsigned retry_after_s):
     agner_gate_set_overload(retry_after_s)
 
 
+def take_registers(takes):
+    agner_gate_take_registers(takes)
+
+
+def login_failed(source):
+    text = source.encode()
+    agner_gate_login_failed(_key(source), text)
+
+
+def login_succeeded(source):
+    agner_gate_login_succeeded(_key(source))
+
+
 def counts():
     cdef const unsigned long long *now = agner_gate_counts()
     return {name: now[n] for n, name in enumerate(COUNTS)}
@@ -134,11 +151,15 @@ def take_news():
 
 
 def bans():
-    return _bans(agner_gate_strangers(), agner_gate_now())
+    now = agner_gate_now()
+    return _bans(agner_gate_strangers(), now) + _bans(agner_gate_logins(), now)
 
 
 def lift(source):
-    return bool(agner_sources_lift(agner_gate_strangers(), _key(source), agner_gate_now()))
+    cdef agner_source_key key = _key(source)
+    now = agner_gate_now()
+    n_lifted = agner_sources_lift(agner_gate_strangers(), key, now) + agner_sources_lift(agner_gate_logins(), key, now)
+    return n_lifted > 0
 
 
 cdef class Sources:

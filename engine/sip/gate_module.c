@@ -41,7 +41,8 @@ struct bucket {
 static struct {
     pjsip_endpoint *endpoint;
     agner_gate_rules rules;
-    agner_sources *strangers;
+    agner_sources *strangers, *logins;
+    pj_bool_t takes_registers;
     agner_network *networks;
     unsigned n_networks;
     struct bucket calls[N_GROUPS], answers;
@@ -146,14 +147,20 @@ static void copy(char *to, unsigned size, const pj_str_t *from)
     to[length] = 0;
 }
 
-static void tell(enum agner_gate_count why, const pjsip_rx_data *rdata)
+static agner_gate_news *new_news(enum agner_gate_count why)
 {
     agner_gate_news *news = &gate.news[gate.n_told++ % N_NEWS];
-    const pjsip_request_line *line = &rdata->msg_info.msg->line.req;
     if (gate.n_told - gate.n_taken > N_NEWS)
         gate.n_taken = gate.n_told - N_NEWS;
     memset(news, 0, sizeof *news);
     news->why = why;
+    return news;
+}
+
+static void tell(enum agner_gate_count why, const pjsip_rx_data *rdata)
+{
+    agner_gate_news *news = new_news(why);
+    const pjsip_request_line *line = &rdata->msg_info.msg->line.req;
     pj_ansi_snprintf(news->source, sizeof news->source, "%s:%d", rdata->pkt_info.src_name, rdata->pkt_info.src_port);
     copy(news->method, sizeof news->method, &line->method.name);
     if (line->uri && (PJSIP_URI_SCHEME_IS_SIP(line->uri) || PJSIP_URI_SCHEME_IS_SIPS(line->uri))) {
@@ -335,6 +342,24 @@ static pj_bool_t refuse_call(pjsip_rx_data *rdata, int group, double now_s)
     return PJ_TRUE;
 }
 
+/* To be authenticated. PJ_TRUE: taken, nobody else sees it. */
+static pj_bool_t refuse_register(pjsip_rx_data *rdata, const unsigned char bytes[16], int group, double now_s)
+{
+    pj_bool_t is_admitted = group == AGNER_STRANGER ? agner_sources_admit(gate.logins, key_of(bytes), now_s)
+                                                    : !agner_sources_is_banned(gate.logins, key_of(bytes), now_s);
+    if (!is_admitted) {
+        gate.counts[AGNER_BANNED] += 1;
+        return PJ_TRUE;
+    }
+    if (is_inconsistent(rdata)) {
+        gate.counts[AGNER_GARBAGE] += 1;
+        answer(rdata, PJSIP_SC_BAD_REQUEST);
+        return PJ_TRUE;
+    }
+    gate.counts[AGNER_PASSED] += 1;
+    return PJ_FALSE;
+}
+
 static pj_bool_t on_request(pjsip_rx_data *rdata)
 {
     double now_s = agner_gate_now();
@@ -365,6 +390,8 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
             return PJ_FALSE;
         }
     }
+    if (gate.takes_registers && rdata->msg_info.msg->line.req.method.id == PJSIP_REGISTER_METHOD)
+        return refuse_register(rdata, bytes, group, now_s);
     if (group == AGNER_STRANGER) {
         refuse_stranger(rdata, bytes, now_s);
         return PJ_TRUE;
@@ -446,7 +473,8 @@ pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *ru
     pj_status_t status;
     memset(&gate, 0, sizeof gate);
     gate.strangers = agner_sources_create(rules->n_sources, &rules->source, secret);
-    if (!gate.strangers)
+    gate.logins = agner_sources_create(rules->n_sources, &rules->source, secret);
+    if (!gate.strangers || !gate.logins)
         return PJ_ENOMEM;
     gate.endpoint = endpoint;
     agner_gate_set_rules(rules);
@@ -459,6 +487,7 @@ pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *ru
 void agner_gate_close(void)
 {
     agner_sources_destroy(gate.strangers);
+    agner_sources_destroy(gate.logins);
     free(gate.networks);
     memset(&gate, 0, sizeof gate);
     module.id = leftovers.id = -1;
@@ -469,6 +498,7 @@ void agner_gate_set_rules(const agner_gate_rules *rules)
     gate.rules = *rules;
     gate.answers.per_s = rules->strangers_per_s;
     agner_sources_set_rules(gate.strangers, &rules->source);
+    agner_sources_set_rules(gate.logins, &rules->source);
 }
 
 pj_status_t agner_gate_set_networks(const agner_network *networks, unsigned n)
@@ -494,6 +524,28 @@ void agner_gate_set_overload(unsigned retry_after_s)
     gate.overload_s = retry_after_s;
 }
 
+void agner_gate_take_registers(pj_bool_t takes)
+{
+    gate.takes_registers = takes;
+}
+
+void agner_gate_login_failed(agner_source_key key, const char *source)
+{
+    agner_gate_news *news;
+    if (agner_sources_refuse(gate.logins, key, agner_gate_now()) != AGNER_BANNED_NOW)
+        return;
+    gate.counts[AGNER_BANS] += 1;
+    news = new_news(AGNER_BANS);
+    pj_ansi_snprintf(news->source, sizeof news->source, "%s", source);
+    strcpy(news->method, "REGISTER");
+}
+
+/* Two: the one without a password, and the one with it. */
+void agner_gate_login_succeeded(agner_source_key key)
+{
+    agner_sources_refund(gate.logins, key, 2);
+}
+
 const pj_uint64_t *agner_gate_counts(void)
 {
     return gate.counts;
@@ -502,4 +554,9 @@ const pj_uint64_t *agner_gate_counts(void)
 agner_sources *agner_gate_strangers(void)
 {
     return gate.strangers;
+}
+
+agner_sources *agner_gate_logins(void)
+{
+    return gate.logins;
 }

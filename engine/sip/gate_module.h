@@ -4,6 +4,9 @@
  *
  * Known are the networks of the configuration (trunks, phones) and the far side of each of our dialogs, inside that
  * dialog. All others are strangers: refused, and banned when they do not stop. A known source is never banned.
+ *
+ * Phones log in from anywhere. So a REGISTER passes at a stranger's rate, and is counted apart: what bans a source from
+ * logging in is failed attempts, which nobody can make in another's name (digest.py), and no other request does.
  * Counterparts: gate.pyx, its Python face; sources.h, the table of strangers. Engine thread only.
  */
 #ifndef AGNER_GATE_H
@@ -59,10 +62,16 @@ pj_status_t agner_gate_set_networks(const agner_network *, unsigned n);
 void agner_gate_set_rate(int group, double calls_per_s);
 /* New calls get 503 and Retry-After from now on; 0: no more. */
 void agner_gate_set_overload(unsigned retry_after_s);
+/* Whether REGISTER is for somebody here; else it is a request like any other. */
+void agner_gate_take_registers(pj_bool_t);
+/* A REGISTER from there had a wrong password, or a right one. */
+void agner_gate_login_failed(agner_source_key, const char *source);
+void agner_gate_login_succeeded(agner_source_key);
 /* PJ_TRUE if there was news; the ring holds the newest few. */
 pj_bool_t agner_gate_take_news(agner_gate_news *);
 const pj_uint64_t *agner_gate_counts(void);
 agner_sources *agner_gate_strangers(void);
+agner_sources *agner_gate_logins(void);
 double agner_gate_now(void);
 /* PJ_FALSE: not an IP address. */
 pj_bool_t agner_gate_key(const char *address, agner_source_key *);

@@ -149,6 +149,19 @@ int agner_sources_admit(agner_sources *table, agner_source_key key, double now_s
     return !is_banned(source, now_s) && take(source);
 }
 
+void agner_sources_refund(agner_sources *table, agner_source_key key, double n_requests)
+{
+    agner_source *source = find(table, key);
+    if (source)
+        source->tokens += n_requests; /* the next refill cuts what is too much */
+}
+
+int agner_sources_is_banned(agner_sources *table, agner_source_key key, double now_s)
+{
+    agner_source *source = find(table, key);
+    return source && is_banned(source, now_s);
+}
+
 unsigned agner_sources_bans(const agner_sources *table, double now_s, agner_source *out, unsigned n)
 {
     unsigned found = 0;

@@ -44,6 +44,9 @@ void agner_sources_set_rules(agner_sources *, const agner_source_rules *);
 enum agner_verdict agner_sources_refuse(agner_sources *, agner_source_key, double now_s);
 /* A request of this source wants in, to be authenticated: 1 if its rate allows it and no ban is on it. */
 int agner_sources_admit(agner_sources *, agner_source_key, double now_s);
+/* It was let in, and was right: the requests that this took are not counted. */
+void agner_sources_refund(agner_sources *, agner_source_key, double n_requests);
+int agner_sources_is_banned(agner_sources *, agner_source_key, double now_s);
 
 /* The bans on, at most n of them; gives how many were written. */
 unsigned agner_sources_bans(const agner_sources *, double now_s, agner_source *out, unsigned n);

@@ -1,0 +1,27 @@
+"""REGISTER requests as plain values, OPTIONS out and their answers in, connections that close. Counterpart:
+requests_module.c; phones.py, which is told.
+
+After libInit; engine thread only. The callbacks run inside PJSIP's: they must return soon and call nothing of PJSIP.
+"""
+
+from collections.abc import Callable, Container, Sequence
+
+from engine.sip.registrar import Answer, Register
+
+Flow = tuple[str, int, str]  # address, port, transport
+
+def open(
+    registered: Callable[[Register], Answer],
+    ponged: Callable[[int, str, int], None],
+    closed: Callable[[Flow], None],
+    flows: Container[Flow],
+) -> None:
+    """`ponged`: the number of an OPTIONS that was answered, and by whom (address, port). `flows`: where phones are that
+    logged in, read as it is at any time: what such a phone says of its own address is replaced by the address that it
+    sends from. Raises SipError."""
+
+def close() -> None:
+    """After libDestroy."""
+
+def ping(number: int, uri: str, own_uri: str, routes: Sequence[str]) -> bool:
+    """One OPTIONS, once; the first of `routes` says where it goes. False: it cannot be sent."""

@@ -1,0 +1,161 @@
+# cython: language_level=3
+"""The Python face of requests_module.c. Its contract is requests.pyi."""
+
+import logging
+
+from engine.callflow.errors import SipError
+from engine.sip.digest import Authorization
+from engine.sip.registrar import Contact, Register
+
+cdef extern from "requests_module.h" nogil:
+    ctypedef struct pj_str_t:
+        char *ptr
+        long slen
+    ctypedef struct pj_pool_t:
+        pass
+    ctypedef struct pjsip_endpoint:
+        pass
+    ctypedef struct pjsip_digest_credential:
+        pj_str_t realm, username, nonce, uri, response, algorithm, cnonce, qop, nc
+    ctypedef struct agner_contact:
+        pj_str_t uri, instance
+        int expires_s, q, reg_id
+    ctypedef struct agner_flow:
+        const char *source
+        int port, is_reliable
+    ctypedef struct agner_register:
+        agner_flow flow
+        pj_str_t user, call_id, branch, user_agent
+        long cseq
+        int expires_s, is_star
+        unsigned n_contacts, n_paths, n_required, n_supported, n_answers
+        agner_contact *contacts
+        pj_str_t *paths
+        pj_str_t *required
+        pj_str_t *supported
+        const pjsip_digest_credential **answers
+    ctypedef struct agner_reply:
+        pj_pool_t *pool
+        int status
+        pj_str_t reason
+    ctypedef struct agner_listeners:
+        void (*on_register)(const agner_register *, agner_reply *) noexcept
+        void (*on_pong)(unsigned long long, const agner_flow *) noexcept
+        void (*on_closed)(const agner_flow *) noexcept
+        int (*is_phone)(const agner_flow *) noexcept
+    int agner_requests_open(pjsip_endpoint *, const agner_listeners *)
+    void agner_requests_close()
+    void agner_reply_add(agner_reply *, const char *, int, const char *, int)
+    int agner_requests_ping(unsigned long long, const pj_str_t *, const pj_str_t *, const pj_str_t *, unsigned)
+
+cdef extern from "<pjsua-lib/pjsua.h>" nogil:
+    pjsip_endpoint *pjsua_get_pjsip_endpt()
+    pj_str_t *pj_strdup2(pj_pool_t *, pj_str_t *, const char *)
+
+log = logging.getLogger(__name__)
+
+DEF MOST_ROUTES = 9
+cdef object told_register = None, told_pong = None, told_closed = None, known_flows = ()
+
+
+def open(registered, ponged, closed, flows):
+    global told_register, told_pong, told_closed, known_flows
+    told_register, told_pong, told_closed, known_flows = registered, ponged, closed, flows
+    cdef agner_listeners listeners
+    listeners.on_register, listeners.on_pong = on_register, on_pong
+    listeners.on_closed, listeners.is_phone = on_closed, is_phone
+    cdef int status = agner_requests_open(pjsua_get_pjsip_endpt(), &listeners)
+    if status:
+        raise SipError(f"PJSIP takes no module for REGISTER (status {status})")
+
+
+def close():
+    global told_register, told_pong, told_closed, known_flows
+    agner_requests_close()
+    told_register = told_pong = told_closed = None
+    known_flows = ()
+
+
+def ping(unsigned long long number, str uri, str own_uri, routes):
+    texts = [text.encode() for text in (uri, own_uri, *routes)]
+    cdef pj_str_t strings[2 + MOST_ROUTES]
+    cdef unsigned n = 0
+    if len(texts) > 2 + MOST_ROUTES:
+        return False
+    for text in texts:
+        strings[n].ptr, strings[n].slen = <char *><const char *>text, len(text)
+        n += 1
+    return agner_requests_ping(number, &strings[0], &strings[1], &strings[2], n - 2) == 0
+
+
+cdef void on_register(const agner_register *found, agner_reply *reply) noexcept with gil:
+    reply.status = 500
+    if told_register is None:
+        return
+    try:
+        answer = told_register(_register(found))
+        reply.status = answer.status
+        reason = answer.reason.encode()
+        pj_strdup2(reply.pool, &reply.reason, reason)
+        for name, value in answer.headers:
+            _add(reply, name.encode(), value.encode())
+    except Exception:
+        log.exception("REGISTER from %s", _flow(&found.flow))
+
+
+cdef void on_pong(unsigned long long number, const agner_flow *flow) noexcept with gil:
+    if told_pong is not None:
+        try:
+            told_pong(number, flow.source.decode(), flow.port)
+        except Exception:
+            log.exception("answer to an OPTIONS")
+
+
+cdef void on_closed(const agner_flow *flow) noexcept with gil:
+    if told_closed is not None:
+        try:
+            told_closed(_flow(flow))
+        except Exception:
+            log.exception("a connection that closed")
+
+
+cdef int is_phone(const agner_flow *flow) noexcept with gil:
+    return bool(known_flows) and _flow(flow) in known_flows
+
+
+cdef _flow(const agner_flow *flow):
+    return flow.source.decode(), flow.port, "tcp" if flow.is_reliable else "udp"
+
+
+cdef _register(const agner_register *found):
+    source, port, transport = _flow(&found.flow)
+    contacts = [_contact(&found.contacts[n]) for n in range(found.n_contacts)]
+    answers = [_answer(found.answers[n]) for n in range(found.n_answers)]
+    return Register(
+        source, port, transport, _text(found.user), _text(found.call_id), found.cseq, _text(found.branch), contacts,
+        bool(found.is_star), None if found.expires_s < 0 else found.expires_s,
+        [_text(found.paths[n]) for n in range(found.n_paths)],
+        [_text(found.required[n]) for n in range(found.n_required)],
+        [_text(found.supported[n]) for n in range(found.n_supported)],
+        _text(found.user_agent), answers,
+    )
+
+
+cdef _contact(const agner_contact *one):
+    expires_s = None if one.expires_s < 0 else one.expires_s
+    return Contact(_text(one.uri), expires_s, one.q, _text(one.instance), one.reg_id)
+
+
+cdef _answer(const pjsip_digest_credential *one):
+    return Authorization(
+        _text(one.username), _text(one.realm), _text(one.nonce), _text(one.uri), _text(one.response),
+        _text(one.algorithm), _text(one.cnonce), _text(one.qop), _text(one.nc),
+    )
+
+
+cdef _text(pj_str_t text):
+    return text.ptr[:text.slen].decode("utf-8", "replace") if text.slen > 0 else ""
+
+
+cdef _add(agner_reply *reply, bytes name, bytes value):
+    agner_reply_add(reply, name, len(name), value, len(value))
