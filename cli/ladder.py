@@ -31,7 +31,14 @@ ARROWS: dict[str, tuple[int, str, str]] = {
     "AnswerCaller": (0, "<", "200 OK"),
     "RejectCaller": (0, "<", "{status}"),
     "HangUpCaller": (0, "<", "BYE"),
-    "PlayPrompts": (0, "~", "{prompts}"),
+    "CallbackBegan": (0, ">", "callback to {ani}"),
+    "CallerHears": (0, ">", "early media"),
+    "SendProgress": (0, "<", "183"),
+    "KeyChosen": (0, ">", "key {key}"),
+    "DialCustomer": (0, "<", "INVITE"),
+    "CustomerAnswered": (0, ">", "200 OK"),
+    "CustomerRefused": (0, ">", "{status} {refusal}"),
+    "PlayPrompts": (0, "~", "{items}"),
     "StopPrompts": (0, "~", "prompts stop"),
     "StartMusic": (0, "~", "music {music}"),
     "StopMusic": (0, "~", "music stops"),
@@ -41,6 +48,8 @@ ARROWS: dict[str, tuple[int, str, str]] = {
     "CalledAnswered": (1, "<", "200 OK #{offer}"),
     "CalledRefused": (1, "<", "{status} {refusal} #{offer}"),
     "CalledGone": (1, "<", "gone #{offer}"),
+    "TalkEnded": (1, "<", "gone #{offer}"),
+    "Greet": (1, "~", "{whisper}"),
     "HangUpCalled": (1, ">", "CANCEL or BYE #{offer}"),
 }
 KEPT_OF: dict[str, tuple[str, ...]] = {
@@ -145,8 +154,13 @@ def _arrow(direction: str, label: str) -> str:
 
 def _label(form: str, arguments: Row) -> str:
     flat: dict[str, Any] = {**arguments, **arguments.get("caller", {})}
-    values = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in flat.items()}
+    values = {name: " ".join(map(_item, value)) if isinstance(value, list) else value for name, value in flat.items()}
     return text(form.format_map(_Blank(values))).strip()
+
+
+def _item(item: Any) -> str:
+    """A prompt by its name, a spoken value by its kind and value, a file by its path."""
+    return " ".join(str(part) for part in item.values() if part) if isinstance(item, dict) else str(item)
 
 
 class _Blank(dict[str, Any]):

@@ -172,11 +172,13 @@ def parsed(line: str) -> Row | None:
 
 
 def plain(value: Any) -> Any:
-    """A frozen dataclass as JSON values. A plan's step is told by its place and description, an error by its text."""
+    """A frozen dataclass as JSON values. A plan's step is told by its place and description, an error by its text, a
+    secret not at all."""
     if hasattr(value, "describe"):
         return {"place": str(value.place), "step": value.describe()}
     if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        told = [field for field in dataclasses.fields(value) if not field.metadata.get("secret")]
+        return {field.name: plain(getattr(value, field.name)) for field in told}
     if isinstance(value, Exception):
         return f"{type(value).__name__}: {value}"
     if isinstance(value, tuple | list):

@@ -3,7 +3,7 @@
 Rules for this file: frozen dataclasses of plain values. The call yields them; switch.py alone carries them out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.callflow import steps
 from engine.callflow.events import Refusal
@@ -140,7 +140,7 @@ class OpenMailbox(Command):
 
     ticket: int  # below 0; errands have theirs above
     number: str
-    pin: str
+    pin: str = field(metadata={"secret": True})  # not for the trace
 
 
 @dataclass(frozen=True, slots=True)

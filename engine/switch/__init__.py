@@ -9,7 +9,7 @@
     boxes.py         voicemail: messages taken and listened to, lamps on phones
 """
 
-from engine.switch.conductor import Rooms, Switch
-from engine.switch.live import CALLER, Live, News, Setup, recording_path
+from engine.switch.conductor import Switch
+from engine.switch.live import CALLER, Live, News, Rooms, Setup, recording_path
 
 __all__ = ["CALLER", "Live", "News", "Rooms", "Setup", "Switch", "recording_path"]

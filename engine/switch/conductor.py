@@ -12,7 +12,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -29,25 +29,9 @@ from engine.callflow.record import Segment
 from engine.callflow.table import State
 from engine.switch import boxes, hearing, planning, serving
 from engine.switch.calling_back import CallingBack
-from engine.switch.live import CALLER, Live, News, Setup, recording_path
-from engine.trace import Trace
+from engine.switch.live import CALLER, Live, News, Rooms, Setup, recording_path
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What the conductor is given. `n_agents`: logged in to a queue; `to_utc` turns engine time into UTC."""
-
-    acd: doors.Acd
-    sip: doors.Sip
-    media: doors.Media
-    records: doors.Records
-    promises: doors.Promises
-    errands: doors.Errands
-    trace: Trace
-    n_agents: Callable[[str], int]
-    to_utc: Callable[[float], datetime]
 
 
 class Switch:
@@ -242,6 +226,9 @@ class Switch:
     def _write_trace(
         self, call: str, event: Event, was: State, state: State, commands: list[Command], note: str | None
     ) -> None:
+        """What is keyed in to open a mailbox is nobody's business."""
+        if isinstance(event, ev.CallerDigit) and self.calls[call].machine.mailbox:
+            event = ev.CallerDigit("?")
         self._trace.write(self.now, self.utc(), call, event, was, state, commands, note)
 
     def _gather(self) -> None:

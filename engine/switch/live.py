@@ -1,13 +1,17 @@
-"""A call that is not over, as the conductor knows it; and the configuration that it was given."""
+"""A call that is not over, as the conductor knows it; the configuration and the rooms that it was given."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from engine import doors
 from engine.callflow import events as ev
 from engine.callflow import plan
 from engine.callflow.call import Call
 from engine.callflow.events import Event
 from engine.callflow.settings import Settings, Trunk
 from engine.callflow.staff import Queue, Staff
+from engine.trace import Trace
 
 CALLER = 0  # the caller's leg among a call's legs; called legs are listed by their offer
 
@@ -27,6 +31,21 @@ class Setup:
 
     def trunk(self, name: str) -> Trunk | None:
         return next((trunk for trunk in self.settings.trunks if trunk.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the conductor is given. `n_agents`: logged in to a queue; `to_utc` turns engine time into UTC."""
+
+    acd: doors.Acd
+    sip: doors.Sip
+    media: doors.Media
+    records: doors.Records
+    promises: doors.Promises
+    errands: doors.Errands
+    trace: Trace
+    n_agents: Callable[[str], int]
+    to_utc: Callable[[float], datetime]
 
 
 @dataclass(slots=True)

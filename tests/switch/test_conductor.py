@@ -19,6 +19,7 @@ from engine.callflow.record import BlacklistEntry, Message
 from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
 from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.switch import Live, Rooms, Setup, Switch
+from engine.trace import plain
 
 EPOCH = datetime(2026, 11, 21, tzinfo=UTC)
 ANI = "+8613800138000"
@@ -66,8 +67,9 @@ class Floor:
         self.acd = Acd(people, book, 16, self.now)
         trunk = Trunk("carrier", (), early_media=early_media, dial="sip:{number}@127.0.0.1")
         settings = Settings(Sip(), (trunk,), Limits(), Recording(calls="none"))
+        self.trace = Tape()
         made: Any = Rooms(
-            self.acd, self.sip, self.media, self.records, self.promises, self.errands, Tape(),  # type: ignore[arg-type]
+            self.acd, self.sip, self.media, self.records, self.promises, self.errands, self.trace,  # type: ignore[arg-type]
             lambda queue: rows.n_logged_in(self.acd.core, self.acd.floor, queue),
             lambda now: EPOCH + timedelta(seconds=now),
         )  # fmt: skip
@@ -350,6 +352,12 @@ def test_messages_are_heard_by_phone_with_the_right_pin() -> None:
     (message,) = floor.records.one("write_message")
     assert (message.heard_by, message.heard_at) == ("1001", EPOCH + timedelta(seconds=floor.now))
     assert floor.switch.boxes.counts["agent:1001"] == (0, 1)
+
+
+def test_a_pin_is_not_in_the_trace() -> None:
+    floor = open_mailbox("1234")
+    told = [plain(told) for line in floor.trace.all("write") for told in (line[3], *line[6])]
+    assert {"digit": "?"} in told and "1234" not in str(told) and {"digit": "1"} not in told
 
 
 def test_a_wrong_pin_opens_nothing() -> None:
