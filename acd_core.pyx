@@ -1059,7 +1059,7 @@ cdef class Acd:
             self.find_able(m)
             retry_declined(k, k.serving[m].queue)
             m = k.serving[m].next
-        release_holds(k, a)
+        release_holds(k, a, 0)
         self.settled()
 
     def set_wrap_up(self, agent, wrap_up_s, double now):
@@ -1190,7 +1190,7 @@ cdef class Acd:
         if is_free(k, a):
             try_agent(k, a)
         retry_declined(k, q)
-        release_holds(k, a)
+        release_holds(k, a, q)
         mark_dirty(k, q)
 
     # --- agents ------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ cdef void settle(Core* k, int32_t a) noexcept nogil:
     elif agent.free:
         free_out(k, a)
     if state == STATE_LOGGED_OUT or (state == STATE_NOT_READY and reason != WHY_OUTSIDE_CALL):
-        release_holds(k, a)
+        release_holds(k, a, 0)
     tell(k, OUT_AGENT_STATE, k.calls[agent.call + agent.ring_call].handle, agent.handle, state, reason)
 
 
@@ -411,10 +411,11 @@ cdef void unhold(Core* k, int32_t c) noexcept nogil:
     move_in_line(k, c, True)
 
 
-cdef void release_holds(Core* k, int32_t a) noexcept nogil:
+cdef void release_holds(Core* k, int32_t a, int32_t q) noexcept nogil:
+    """Calls held for an agent who will not take them; of queue q, or of all (0)."""
     cdef int32_t c = k.agents[a].preferring
     while c:
-        if k.calls[c].held and k.calls[c].line:
+        if k.calls[c].held and k.calls[c].line and (q == 0 or k.calls[c].queue == q):
             unhold(k, c)
         c = k.calls[c].pref_next
 

@@ -24,6 +24,23 @@ def bare(step: QueueStep) -> QueueStep:
     return replace(step, ways={}, music="", announces=(), keys=(), whisper=(), greeting=(), language="")
 
 
+def asks_the_same(step: QueueStep, known: QueueStep) -> bool:
+    """But for what is heard, and for the name of the preferred agent."""
+    return (
+        step.queue == known.queue
+        and step.needs == known.needs
+        and step.relax == known.relax
+        and step.turns == known.turns
+        and step.head_start_s == known.head_start_s
+        and step.max_wait_s == known.max_wait_s
+        and _terms(step) == _terms(known)
+    )
+
+
+def _terms(step: QueueStep) -> tuple[float, float] | None:
+    return (step.preferred.wait_s, step.preferred.head_start_s) if step.preferred else None
+
+
 def moved_steps(old: Mapping[str, QueueStep], new: Mapping[str, QueueStep]) -> dict[str, str]:
     """Which step of the new plans is which of the old ones: the n-th of its file for its queue, where there are as many
     as before; else none."""

@@ -13,9 +13,9 @@ from typing import Any
 import acd_core
 from acd_core import AgentState, Failure
 from acd_core import Policy as CorePolicy
-from engine.acd.book import bare, moved_steps, place_of, queue_steps
+from engine.acd.book import asks_the_same, bare, moved_steps, place_of, queue_steps
 from engine.callflow.ladder import MOST_SKILLS, Rung, both, ladder
-from engine.callflow.plan import PlanBook
+from engine.callflow.plan import Place, PlanBook
 from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff
 from engine.callflow.steps import Needs
 from engine.callflow.steps import Queue as QueueStep
@@ -74,22 +74,22 @@ class Floor:
         self.widenings: dict[str, Widening] = {}
         self.leaving: set[str] = set()  # agents
         self.closing: set[str] = set()  # queues
-        self._asked: dict[int, Asked] = {}  # steps of the plans, by id
+        self._asked: dict[Place, Asked] = {}  # steps of the plans
         self._held: dict[str, tuple[dict[int, int], list[int]]] = {}  # agent -> skills and groups in the core
 
     # ---- what the plan asks for
 
     def asked(self, step: QueueStep, now: float) -> "Asked":
         """What the core is to be asked for a call that comes to this step."""
-        known = self._asked.get(id(step))
-        if known is None or known.step is not step:
+        known = self._asked.get(step.place)
+        if known is None or not asks_the_same(step, known.step):
             first, *_ = rungs = ladder(step)
             self._meet(rungs, now)
             place = place_of(step) if self._in_book(step) else None
             needs = self._needs(first.needs, first.groups)
             known = Asked(step, place, needs, first.head_start_s, self._relaxation(step, now), encode(first))
-            if self.steps.get(place or "") is step:
-                self._asked[id(step)] = known
+            if place is not None:
+                self._asked[step.place] = known
         return known
 
     def _meet(self, rungs: tuple[Rung, ...], now: float) -> None:
@@ -103,11 +103,7 @@ class Floor:
     def _in_book(self, step: QueueStep) -> bool:
         """Whether the plans hold this very step, but for the agent who is preferred."""
         known = self.steps.get(place_of(step))
-        if known is None or known is step:
-            return known is step
-        if step.preferred and known.preferred:
-            step = replace(step, preferred=replace(step.preferred, agent=known.preferred.agent))
-        return bare(step) == bare(known)
+        return known is not None and asks_the_same(step, known)
 
     def rungs_of(self, relaxation: int) -> list[Row]:
         """Those above the start, of a widening that somebody goes by."""
@@ -270,8 +266,10 @@ class Floor:
                 serves.setdefault(place.queue, place)  # who waits there yet is served yet
             elif place.queue not in serves:
                 self.core.cease(handle, self.queues[place.queue], now)
+        known = was.queues if was else ()
         for place in serves.values():
-            self._serve(handle, place, now)
+            if place not in known:
+                self._serve(handle, place, now)
         if len(serves) > len(agent.queues):
             kept = replace(agent, queues=tuple(serves.values()))
             self.staff = replace(self.staff, agents={**self.staff.agents, agent.id: kept})

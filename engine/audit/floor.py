@@ -116,15 +116,17 @@ class Floor:
                 call.ladder = [call.ladder[0], *ladder(self.steps[call.step_place])[1:]]
             call.step = 0
         for agent in self.agents.keys() - self.leaving:
-            if agent in ceased or was.get(agent) != self._holds(agent):
+            if was.get(agent) != self._holds(agent):
                 self.release_holds(agent)
+        for agent, queue in ceased:
+            self.release_holds(agent, queue)
         for call in self.calls.values():
             if call.state == "WAITING" and call.held_until is None:
                 call.climb_to(now)
 
-    def _keep_the_old(self, staff: Row) -> set[str]:
+    def _keep_the_old(self, staff: Row) -> set[tuple[str, str]]:
         """Put into the new staff the agents who are to leave and the queues that are to close, with those who serve
-        them. Who ceased to serve some queue."""
+        them. Who ceased to serve which queue."""
         ceased = set()
         staff["queues"] |= {name: self.queues[name] for name in sorted(self.closing)}
         staff["agents"] |= {name: self.agents[name] for name in sorted(self.leaving)}
@@ -135,7 +137,7 @@ class Floor:
                     if place["queue"] in self.closing:
                         places.append(place)
                     else:
-                        ceased.add(name)
+                        ceased.add((name, place["queue"]))
         return ceased
 
     def meet(self, rungs: list[Rung]) -> None:
@@ -181,9 +183,10 @@ class Floor:
         if state == "LOGGED_OUT" or (state == "NOT_READY" and reason != "outside_call"):
             self.release_holds(agent)
 
-    def release_holds(self, agent: str) -> None:
+    def release_holds(self, agent: str, queue: str | None = None) -> None:
+        """Of one queue, or of all."""
         for call in self.calls.values():
-            if call.preferred == agent and call.held_until is not None:
+            if call.preferred == agent and call.held_until is not None and queue in (None, call.queue):
                 call.unhold()
 
     def greet(self, call: Call, wait_s: float, now: float) -> None:

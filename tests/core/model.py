@@ -407,8 +407,8 @@ class Model:
         self.last["idle"] += 1
         agent.idle = self.last["idle"]
 
-    def release_holds(self, agent: Agent) -> None:
-        for call in self.line():
+    def release_holds(self, agent: Agent, queue: int | None = None) -> None:
+        for call in self.line(queue):
             if call.preferred == agent.handle and call.hold_until is not None:
                 self.unhold(call)
 
@@ -710,7 +710,7 @@ class Model:
         del self.serving[agent.handle, queue]
         self.arm_queue(queue)
         self.settle(agent)
-        self.release_holds(agent)
+        self.release_holds(agent, queue)
 
     # --- verbs of agents ---
 

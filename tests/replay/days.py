@@ -162,11 +162,11 @@ class RandomDay:
             with suppress(acd_core.IllegalMove, UnknownName):  # logged out; the operator is told
                 self._do_something()
             self._follow()
-        while self.talking:
-            self.acd.release(self.talking.pop(), self.now)
+        for call in sorted(self.talking):
+            self.acd.release(call, self.now)
             self._follow()
-        while self.waiting:
-            self.acd.leave(self.waiting.pop(), "withdrawn", self.now)
+        for call in sorted(self.waiting):
+            self.acd.leave(call, "withdrawn", self.now)
             self._follow()
         self.acd.stop(self.now + 1)
 
