@@ -13,6 +13,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.records.store import StorageError
+
 ALGORITHMS = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}
 SHORTEST, LONGEST = 12, 128  # characters of a password
 FILE = "phone-passwords.json"  # in the state folder
@@ -24,7 +26,7 @@ class BadPassword(ValueError):
     """This password will not do. The text is for the operator."""
 
 
-class Unreadable(Exception):
+class Unreadable(StorageError):
     """The file is not what we wrote, or others may read it. The text is for the operator."""
 
 

@@ -28,10 +28,13 @@ from engine.callflow.events import (
     Refusal,
 )
 from engine.callflow.plan import Caller
+from engine.callflow.staff import REGISTERED
 from engine.sip import library, translate, turned_away
+from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
 from engine.sip.keys import IN_BAND
 from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, KeyedLeg, Leg
+from engine.sip.phones import Phones, dialled
 
 log = logging.getLogger(__name__)
 
@@ -75,16 +78,20 @@ class Endpoint:
         post: Callable[[str, Event | LegMedia | LegEnded], None],
         new_call: Callable[[], str],
         now: Callable[[], float],
+        phones: Phones | None = None,
     ) -> None:
-        """Opens the transports and starts. Raises SipError with one line for each thing that cannot work."""
+        """Opens the transports and starts; `phones`: those that log in. Raises SipError with one line for each thing
+        that cannot work."""
         self.post = post
         self._new_call, self.now = new_call, now
         self._settings, self._trunks = sip, tuple(trunks)
         self._trunk_by_source: dict[str, str] = {}
-        self._legs: dict[int, Leg] = {}
+        self._phones = phones
+        self._legs: dict[int, Leg | Fork] = {}
         self._numbers = itertools.count(1)
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
         self._failed: list[int] = []  # legs whose callback raised
+        self._decided: list[Fork] = []  # whose other phones need not ring any more
         self._silent_from: list[tuple[float, int]] = []  # heap: when a called leg that has not rung is given up
         self.account: Account | None = None
         self._gatekeeper: Gatekeeper | None = None
@@ -104,6 +111,8 @@ class Endpoint:
             turned_away.listen(self.turned_away)
             self.account = Account(self)
             self.account.create(library.account_config(sip), True)
+            if phones:
+                phones.open(library.own_uri(sip))
         except SipError:
             self._destroy()
             raise
@@ -143,13 +152,23 @@ class Endpoint:
         """A leg that fails at once is refused as unreachable."""
         leg = next(self._numbers)
         heapq.heappush(self._silent_from, (self.now() + self._settings.ringing_within_s, leg))
-        self._invite(CalledLeg(self, call, leg, offer), uri, caller, headers, display_name)
+        if uri.startswith(REGISTERED):
+            fork = self._legs[leg] = Fork(self, call, leg, offer)
+            for phone in self._uris_of(uri):
+                branch = Branch(fork)
+                branch.leg = CalledLeg(branch, call, leg, offer)
+                self._invite(branch.leg, phone, caller, headers, display_name)
+            fork.complete()
+        else:
+            called = self._legs[leg] = CalledLeg(self, call, leg, offer)
+            self._invite(called, uri, caller, headers, display_name)
         return leg
 
     def dial_customer(self, call: str, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
         """A public network may be silent for long before it rings, so no time is set to it here."""
         leg = next(self._numbers)
-        self._invite(CustomerLeg(self, call, leg), uri, caller, headers, flag=RECORDABLE)
+        called = self._legs[leg] = CustomerLeg(self, call, leg)
+        self._invite(called, uri, caller, headers, flag=RECORDABLE)
         return leg
 
     def take_key(self, leg: int, key: str) -> None:
@@ -158,6 +177,10 @@ class Endpoint:
             call.take_key(key, IN_BAND)
 
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
+        for phone in self._uris_of(uri):
+            self._notify_mwi(phone, account, n_new, n_old)
+
+    def _notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
         prm = pj.SendRequestParam()
         prm.method = "NOTIFY"
         prm.txOption.targetUri = uri
@@ -201,6 +224,10 @@ class Endpoint:
             self._give_up(heapq.heappop(self._silent_from)[1])
         while self._failed:
             self._end(self._failed.pop(), SERVER_ERROR, {})
+        while self._decided:
+            self._end_losers(self._decided.pop())
+        if self._phones:
+            self._phones.poll(self.now())
         if self._gatekeeper:
             self._gatekeeper.tell(self.now())
 
@@ -230,7 +257,11 @@ class Endpoint:
         self.post(call, CallTurnedAway(caller, leg, error))
         self.post(call, LegEnded(leg))
 
-    def forget(self, leg: Leg) -> None:
+    def end_later(self, fork: Fork) -> None:
+        """Its other phones stop ringing when PJSIP's callbacks are over."""
+        self._decided.append(fork)
+
+    def forget(self, leg: Leg | Fork) -> None:
         """The leg is gone. The caller's own reference must be the last one."""
         if self._legs.pop(leg.leg, None) is not None:
             self.post(leg.call, LegEnded(leg.leg))
@@ -250,7 +281,6 @@ class Endpoint:
         display_name: str = "",
         flag: int = 0,
     ) -> None:
-        self._legs[called.leg] = called
         prm = _audio_only()
         prm.opt.flag |= flag
         prm.txOption.localUri = translate.local_uri(caller, library.own_host(self._settings), display_name)
@@ -259,9 +289,16 @@ class Endpoint:
             called.makeCall(uri, prm)
         except (pj.Error, ValueError) as error:
             log.warning("leg %d: cannot call %s: %s", called.leg, translate.clean(uri), translate.reason_of(error))
-            if called.leg in self._legs:
+            if not called.is_over:
                 called.refused(503)
-                self.forget(called)
+                called.endpoint.forget(called)
+
+    def _uris_of(self, phone: str) -> list[str]:
+        """What to dial for an agent's phone, or for all phones that are logged in for the agent."""
+        if not phone.startswith(REGISTERED):
+            return [phone]
+        found = self._phones.reachable(phone.removeprefix(REGISTERED)) if self._phones else []
+        return [dialled(binding) for binding in found]
 
     def _answer(self, call: CallerLeg, status: int) -> bool:
         prm = _audio_only()
@@ -276,6 +313,8 @@ class Endpoint:
 
     def _destroy(self) -> None:
         turned_away.forget()
+        if self._phones:
+            self._phones.close()
         self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
@@ -307,7 +346,7 @@ class Endpoint:
 
     def _give_up(self, leg: int) -> None:
         called = self._legs.get(leg)
-        if isinstance(called, CalledLeg) and not called.rang and not called.confirmed:
+        if isinstance(called, CalledLeg | Fork) and not called.rang and not called.confirmed:
             self.post(called.call, CalledRefused(called.offer, Refusal.UNREACHABLE, TIMEOUT))
             self._end(leg, 0, {})
 
@@ -318,11 +357,26 @@ class Endpoint:
         call.ending = True
         if not status and isinstance(call, CallerLeg) and not call.ok_sent:
             status = UNAVAILABLE
-        try:
-            _hang_up(call, status, headers)
-        except pj.Error as error:
-            log.warning("leg %d: hang up: %s", leg, translate.reason_of(error))
+        if isinstance(call, Fork):
+            self._end_branches(call.branches, headers)
+        else:
+            self._hang_up(call, status, headers)
         self.forget(call)
+
+    def _end_losers(self, fork: Fork) -> None:
+        self._end_branches(fork.losers(), ELSEWHERE if fork.winner else {})
+
+    def _end_branches(self, branches: Sequence[Branch], headers: Mapping[str, str]) -> None:
+        for branch in list(branches):
+            if branch.leg is not None and not branch.leg.ending:
+                branch.leg.ending = True
+                self._hang_up(branch.leg, 0, headers)
+
+    def _hang_up(self, leg: Leg, status: int, headers: Mapping[str, str]) -> None:
+        try:
+            _hang_up(leg, status, headers)
+        except pj.Error as error:
+            log.warning("leg %d: hang up: %s", leg.leg, translate.reason_of(error))
 
 
 def _audio_only() -> pj.CallOpParam:

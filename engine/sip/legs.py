@@ -6,7 +6,7 @@ A callback posts and returns. What it wants to know it asks of getInfo(), which 
 import functools
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pjsua2 as pj
 
@@ -22,14 +22,13 @@ from engine.callflow.events import (
     CallerHears,
     CustomerAnswered,
     CustomerRefused,
+    Event,
+    LegEnded,
     LegMedia,
 )
 from engine.callflow.plan import Caller
 from engine.sip import translate
 from engine.sip.keys import Keys
-
-if TYPE_CHECKING:
-    from engine.sip.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +50,27 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+class Holder(Protocol):
+    """Who holds a leg and takes its news: the endpoint, or a branch of a fork."""
+
+    @property
+    def account(self) -> pj.Account | None: ...
+    @property
+    def now(self) -> Callable[[], float]: ...
+    @property
+    def post(self) -> Callable[[str, Event | LegMedia | LegEnded], None]: ...
+    def forget(self, leg: "Leg") -> None: ...
+    def callback_failed(self, leg: "Leg", doing: str, error: Exception) -> None: ...
+
+
 class Leg(pj.Call):
     """One leg. What is common to all kinds; a subclass says which events its kind has."""
 
-    def __init__(self, endpoint: "Endpoint", call: str, leg: int, slot: int = pj.PJSUA_INVALID_ID) -> None:
+    def __init__(self, endpoint: Holder, call: str, leg: int, slot: int = pj.PJSUA_INVALID_ID) -> None:
         super().__init__(endpoint.account, slot)
         self.endpoint, self.call, self.leg = endpoint, call, leg
         self.ending = False  # we ended it: the rest is silence
+        self.is_over = False  # PJSIP is done with it
         self.answered = False  # its answer was posted
         self.media_slot = NO_SLOT
         self._rebuilt = False
@@ -76,6 +89,7 @@ class Leg(pj.Call):
         if self.isActive():
             self.progressed(self.getInfo())
             return
+        self.is_over = True
         try:
             if not self.ending:
                 self.ended(self.getInfo())
@@ -134,7 +148,7 @@ class KeyedLeg(Leg):
 class CallerLeg(KeyedLeg):
     """A leg that a trunk opened."""
 
-    def __init__(self, endpoint: "Endpoint", call: str, leg: int, slot: int, caller: Caller) -> None:
+    def __init__(self, endpoint: Holder, call: str, leg: int, slot: int, caller: Caller) -> None:
         super().__init__(endpoint, call, leg, slot)
         self.caller = caller
         self.announced = False
@@ -162,7 +176,7 @@ class CallerLeg(KeyedLeg):
 class CalledLeg(Leg):
     """A leg that we opened: an agent's phone or a transfer target."""
 
-    def __init__(self, endpoint: "Endpoint", call: str, leg: int, offer: int) -> None:
+    def __init__(self, endpoint: Holder, call: str, leg: int, offer: int) -> None:
         super().__init__(endpoint, call, leg)
         self.offer = offer
         self.rang = False
@@ -195,7 +209,7 @@ class CalledLeg(Leg):
 class CustomerLeg(KeyedLeg):
     """A leg that we opened to the customer of a callback; once answered, the caller's leg of its call."""
 
-    def __init__(self, endpoint: "Endpoint", call: str, leg: int) -> None:
+    def __init__(self, endpoint: Holder, call: str, leg: int) -> None:
         super().__init__(endpoint, call, leg)
         self.rang = False
         self.confirmed = False

@@ -26,7 +26,7 @@ LONGEST_AGENT = 64  # of User-Agent; the rest is cut
 REPEATS_S = 32.0  # a datagram that is sent again comes within this (RFC 3261 section 17.1.2.2, Timer F)
 N_REPEATS = 8192
 
-_URI = re.compile(r"sip:[^\s<>\"]{1,256}", re.IGNORECASE | re.ASCII)
+_URI = re.compile(r"sip:[^\s<>?\"]{1,256}", re.IGNORECASE | re.ASCII)  # with "?" it would put headers into our INVITE
 _INSTANCE = re.compile(r"[^\s\"\\]{0,256}", re.ASCII)
 
 
@@ -65,6 +65,7 @@ class Answer(NamedTuple):
 
 
 Key = tuple[str, int]
+Flow = tuple[str, int, str]  # address, port, transport
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class Binding:
         return key_of(self.uri, self.instance, self.reg_id)
 
     @property
-    def flow(self) -> tuple[str, int, str]:
+    def flow(self) -> Flow:
         return self.source, self.port, self.transport
 
 

@@ -6,9 +6,7 @@ After libInit; engine thread only. The callbacks run inside PJSIP's: they must r
 
 from collections.abc import Callable, Container, Sequence
 
-from engine.sip.registrar import Answer, Register
-
-Flow = tuple[str, int, str]  # address, port, transport
+from engine.sip.registrar import Answer, Flow, Register
 
 def open(
     registered: Callable[[Register], Answer],

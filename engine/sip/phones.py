@@ -1,0 +1,245 @@
+"""Phones that log in: REGISTER in, OPTIONS out, and for each agent whether one of the phones is there.
+
+Counterparts: registrar.py and probes.py, which decide; requests.pyx, which brings and sends; endpoint.py, which rings
+the phones. Engine thread only. Nothing here blocks or calls anybody of the outside: changes wait for who asks.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from engine import doors
+from engine.callflow import settings
+from engine.sip import gate, requests
+from engine.sip.digest import Credentials, Digest
+from engine.sip.probes import Probes
+from engine.sip.registrar import Answer, Binding, Flow, Register, Registrar, key_of
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 5060
+
+Row = dict[str, Any]
+
+
+class Phones:
+    def __init__(
+        self,
+        how: settings.Registrar,
+        agents: Collection[str],
+        credentials: Credentials,
+        kept: doors.Bindings,
+        now: Callable[[], float],
+        to_utc: Callable[[float], datetime],
+    ) -> None:
+        """`agents`: those whose phones log in here. `kept`: what an earlier run left, and where it is written to."""
+        self._now, self._to_utc, self._kept = now, to_utc, kept
+        self._digest = Digest(how.realm, os.urandom(32), credentials, how.nonce_s)
+        self._probes = Probes(how.keep_alive_s, how.n_unanswered)
+        self._agents = frozenset(agents)
+        self._told: dict[str, bool] = {}  # agent -> what take_changes() said last; else: there is a phone
+        self._changed = set(agents)
+        self._stands: dict[str, Binding] = {}  # name on disk -> binding
+        self._by_flow: dict[Flow, set[str]] = {}
+        self._direct: Counter[Flow] = Counter()  # bindings whose phone sent its REGISTER itself, not through a proxy
+        self._own_uri = ""
+        self.registrar = Registrar(how, self._digest, agents, self)
+        self._restore(kept.found)
+
+    def open(self, own_uri: str) -> None:
+        """PJSIP stands, and the gate in front of it. Raises SipError."""
+        self._own_uri = own_uri
+        gate.take_registers(bool(self._agents))
+        requests.open(self._register, self._ponged, self._closed, self._direct)
+
+    def close(self) -> None:
+        requests.close()
+
+    # ---- for the endpoint
+
+    def poll(self, now: float) -> None:
+        self.registrar.expire(now)
+        ask, gone = self._probes.due(now)
+        for number, binding in ask:
+            requests.ping(number, binding.uri, self._own_uri, routes(binding))
+        for binding in gone:
+            self._has_gone(binding, "does not answer")
+
+    def reachable(self, agent: str) -> list[Binding]:
+        return self.registrar.reachable(agent)
+
+    # ---- for the application
+
+    def take_changes(self) -> list[tuple[str, bool]]:
+        """(agent, whether a phone is there), of those where it is not as it was; at first nobody's is missing."""
+        changes = []
+        for agent in self._changed:
+            is_there = agent not in self._agents or bool(self.registrar.reachable(agent))
+            if self._told.get(agent, True) != is_there:
+                self._told[agent] = is_there
+                changes.append((agent, is_there))
+        self._changed.clear()
+        return changes
+
+    def configure(self, agents: Collection[str], credentials: Credentials) -> None:
+        """Another configuration, or other passwords: phones that are logged in stay so, while their agents stay."""
+        self._digest.credentials = credentials
+        self._changed |= self._agents ^ frozenset(agents)
+        self._agents = frozenset(agents)
+        self.registrar.set_agents(agents)
+        gate.take_registers(bool(self._agents))
+
+    def rows(self) -> list[Row]:
+        """Every binding as it stands, and agents without any."""
+        now = self._now()
+        found = []
+        for agent in sorted(self._agents):
+            bindings = self.registrar.of(agent)
+            found += [_row(binding, now) for binding in bindings] or [{"agent": agent, "state": "missing"}]
+        return found
+
+    # ---- told by the registrar
+
+    def bound(self, binding: Binding) -> None:
+        name = _name(binding)
+        if name in self._stands:
+            self._leave_flow(name)
+        else:
+            log.info("agent %s: phone at %s:%d/%s", binding.agent, *binding.flow)
+        self._enter_flow(name, binding)
+        self._probes.watch(binding, self._now())
+        self._kept.put(name, {**asdict(binding), "expires_at": self._to_utc(binding.expires_at).timestamp()})
+        self._changed.add(binding.agent)
+
+    def unbound(self, binding: Binding) -> None:
+        name = _name(binding)
+        self._leave_flow(name)
+        del self._stands[name]
+        self._probes.unwatch(binding)
+        self._kept.end(name)
+        self._changed.add(binding.agent)
+        log.info("agent %s: no phone at %s:%d/%s any more", binding.agent, *binding.flow)
+
+    # ---- told by PJSIP
+
+    def _register(self, request: Register) -> Answer:
+        if not self._agents:
+            return Answer(405, "Method Not Allowed", [])
+        answer, is_failed = self.registrar.register(request, self._now())
+        if is_failed:
+            gate.login_failed(request.source)
+            log.info("REGISTER from %s:%d: wrong password", *request[:2])
+        elif answer.status == 200:
+            gate.login_succeeded(request.source)
+        return answer
+
+    def _ponged(self, number: int, source: str, port: int) -> None:
+        if binding := self._probes.answered(number, self._now()):
+            self._changed.add(binding.agent)
+            log.info("agent %s: the phone at %s:%d/%s answers again", binding.agent, *binding.flow)
+
+    def _closed(self, flow: Flow) -> None:
+        for name in list(self._by_flow.get(flow, ())):
+            binding = self._stands[name]
+            if not binding.is_gone:
+                self._lose(binding)
+                self._has_gone(binding, "its connection is closed")
+
+    # ---- small helpers
+
+    def _lose(self, binding: Binding) -> None:
+        """Perhaps it can be connected to, at the same address: it is asked."""
+        name = _name(binding)
+        self._leave_flow(name)
+        binding.port, binding.is_gone, binding.rtt_s = port_of(binding.uri), True, None
+        self._enter_flow(name, binding)
+        self._probes.watch(binding, self._now())
+
+    def _has_gone(self, binding: Binding, why: str) -> None:
+        self._changed.add(binding.agent)
+        log.warning("agent %s: the phone at %s:%d/%s is gone: %s", binding.agent, *binding.flow, why)
+
+    def _enter_flow(self, name: str, binding: Binding) -> None:
+        self._stands[name] = binding
+        self._by_flow.setdefault(binding.flow, set()).add(name)
+        self._direct[binding.flow] += not binding.path
+
+    def _leave_flow(self, name: str) -> None:
+        binding = self._stands[name]
+        self._by_flow[binding.flow].discard(name)
+        self._direct[binding.flow] -= not binding.path
+        if not self._by_flow[binding.flow]:
+            del self._by_flow[binding.flow]
+        if not self._direct[binding.flow]:
+            del self._direct[binding.flow]
+
+    def _restore(self, rows: Iterable[Row]) -> None:
+        """A connection of the last run is closed; the phone may be reached at the port that it named."""
+        now = self._now()
+        utc = self._to_utc(now).timestamp()
+        bindings = []
+        for row in rows:
+            values = {name: value for name, value in row.items() if name in Binding.__dataclass_fields__}
+            try:
+                binding = Binding(**values)
+                binding = replace(
+                    binding,
+                    path=tuple(binding.path),
+                    registered_at=now,
+                    expires_at=now + binding.expires_at - utc,
+                    is_gone=binding.transport != "udp",
+                    rtt_s=None,
+                )
+                if binding.transport != "udp":
+                    binding.port = port_of(binding.uri)
+                bindings.append(binding)
+            except (TypeError, ValueError) as error:
+                log.error("a phone of the last run cannot be read: %s", error)
+        self.registrar.restore(bindings, now)
+        for name in {row["key"] for row in rows} - self._stands.keys():
+            self._kept.end(name)
+
+
+def routes(binding: Binding) -> list[str]:
+    """Where a request to the phone goes: to where it sends from, unseen by it (PJSIP's `hide`), and then along its
+    Path (RFC 3327)."""
+    host = f"[{binding.source}]" if ":" in binding.source else binding.source
+    return [f"<sip:{host}:{binding.port};transport={binding.transport};lr;hide>", *binding.path]
+
+
+def dialled(binding: Binding) -> str:
+    """The URI that makes PJSIP send a request there (RFC 3261 section 19.1.1, headers)."""
+    return f"{binding.uri}?" + "&".join(f"Route={quote(route, safe='')}" for route in routes(binding))
+
+
+def port_of(uri: str) -> int:
+    """The port of a SIP URI."""
+    host = uri.partition(";")[0].rpartition("@")[2].removeprefix("sip:").rpartition("]")[2]
+    _, _, port = host.rpartition(":")
+    return int(port) if port.isdecimal() and 0 < int(port) < 65536 else DEFAULT_PORT
+
+
+def _name(binding: Binding) -> str:
+    """The binding's name on disk."""
+    text, number = key_of(binding.uri, binding.instance, binding.reg_id)
+    return f"{binding.agent} {number} {text}"
+
+
+def _row(binding: Binding, now: float) -> Row:
+    return {
+        "agent": binding.agent,
+        "state": "gone" if binding.is_gone else "there",
+        "contact": binding.uri,
+        "source": "{}:{}/{}".format(*binding.flow),
+        "user_agent": binding.user_agent,
+        "expires_s": round(binding.expires_at - now, 1),
+        "rtt_ms": None if binding.rtt_s is None else round(binding.rtt_s * 1000, 2),
+        "path": list(binding.path),
+        "instance": binding.instance,
+        "reg_id": binding.reg_id,
+    }
