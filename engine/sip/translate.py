@@ -26,12 +26,13 @@ _FROM = re.compile(_HEADER % "From|f", re.IGNORECASE | re.MULTILINE)
 _ASSERTED = re.compile(_HEADER % "P-Asserted-Identity", re.IGNORECASE | re.MULTILINE)
 _PRIVACY = re.compile(_HEADER % "Privacy", re.IGNORECASE | re.MULTILINE)
 _QUOTED_NAME = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*<')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BARE_NAME = re.compile(r"\s*([^\"<]*?)\s*<")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SEPARATORS = str.maketrans("", "", "-.() ")  # RFC 3966 section 5.1.1
 _DIALLED = re.compile(r"\+?[\d\-.() ]+")
 _HIDDEN = frozenset(("id", "user", "header", "full"))  # RFC 3323 section 4.2, RFC 3325 section 9.3: the caller hides
-_USER_SAFE = "+*-_.!~'()&=$,/"  # RFC 3261 section 25.1: unreserved and user-unreserved, without ; and ?
+USER_SAFE = "+*-_.!~'()&=$,/"  # RFC 3261 section 25.1: unreserved and user-unreserved, without ; and ?
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 _UNREACHABLE = frozenset((404, 408, 410, 604))
 
@@ -46,7 +47,8 @@ def number_of(uri: str) -> str:
 
     Parameters of the user part fall away, and so do the visual separators of a telephone number.
     """
-    if not (found := _URI.search(uri)):
+    uri = _QUOTED.sub("", uri)  # a name may look like an address
+    if not (found := _URI.search(uri, max(0, uri.rfind("<")))):
         return ""
     scheme, rest = found.groups()
     user, at, _ = rest.partition("@")
@@ -88,7 +90,7 @@ def local_uri(caller: Caller, host: str, display_name: str = "") -> str:
     withheld the number is anonymous (RFC 3323 section 4.1.1.3)."""
     shown = clean(display_name or (caller.name if caller.ani else "Anonymous"))
     name = shown.replace("\\", "\\\\").replace('"', '\\"')
-    user = f"{quote(clean(caller.ani), safe=_USER_SAFE)}@{host}" if caller.ani else "anonymous@anonymous.invalid"
+    user = f"{quote(clean(caller.ani), safe=USER_SAFE)}@{host}" if caller.ani else "anonymous@anonymous.invalid"
     return f'"{name}" <sip:{user}>' if name else f"<sip:{user}>"
 
 

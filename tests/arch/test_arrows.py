@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "engine.simulate": {"acd_core", "numpy"},
     "engine.callbacks": {"engine.callflow"},
     "engine.errands": {"engine.callflow", "httpcore"},
-    "engine.sip": {"engine.callflow", "engine.doors", "pjsua2"},
+    "engine.sip": {"engine.callflow", "engine.doors", "pjsua2", "dns"},
     "engine.media": {"engine.callflow", "engine.doors", "numpy", "soundfile", "soxr"},
     "engine.records": {"engine.callflow", "engine.doors", "sqlalchemy", "alembic"},
     "engine.config": {"engine.callflow", "yaml"},
