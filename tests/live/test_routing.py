@@ -28,7 +28,11 @@ def test_unknown_number(floor):
 
 
 def test_no_codec_in_common(floor):
+    """PJSIP refuses it by itself, and it is on record all the same."""
     refused_with(floor, "100", "6302", 488, invite(sdp("3 101")))
+    cdr = floor.daemon.cdr("6302")
+    assert (cdr["disposition"], cdr["status"], cdr["dnis"]) == ("sip_error", 488, "100")
+    assert "(carrier): 488 by PJSIP" in floor.daemon.log()
     assert floor.daemon.ask("calls") == []
 
 
