@@ -102,6 +102,7 @@ def played(switch: Switch, live: Live, leg: int, play: int) -> None:
     if play == GREETING:
         end_greeting(switch, live, leg)
     else:
+        live.said_at = switch.now
         switch.then(live, ev.PlayFinished(play))
 
 

@@ -63,6 +63,7 @@ class Live:
     waited_s: float = 0.0  # in the last queue
     greeted: Event | None = None  # to be told when nothing of `greeting` plays any more
     greeting: set[int] = field(default_factory=set)  # legs
+    said_at: float = float("-inf")  # when the last prompt that was heard to its end had been sent
     hits: set[str] = field(default_factory=set)  # entries of the blacklist that are counted
     n_messages: int = 0
     box: str = ""  # open by phone: who listens

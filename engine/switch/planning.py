@@ -33,6 +33,7 @@ _PLANNED: Mapping[type[plan.Step], Callable[..., Event]] = {
     steps.HangUp: ev.HangUpPlanned,
 }
 
+BUFFERED_S = 0.2  # phones hold audio back against jitter: a BYE right behind a prompt would cut its last word
 _NOWHERE = plan.Place("", 0, 0)
 
 # ---- what a call knows
@@ -91,7 +92,11 @@ def take_step(switch: Switch, live: Live, command: do.TakeStep) -> None:
     stop = _without_surveys(switch, live, stop, now)
     live.values |= {name: text for name, text in stop.values.items() if now.values.get(name) != text}
     live.step = stop.index
-    switch.then(live, _planned(switch, live, stop.step))
+    event, buffered_until = _planned(switch, live, stop.step), live.said_at + BUFFERED_S
+    if isinstance(event, ev.HangUpPlanned) and buffered_until > switch.now:
+        switch.soon(buffered_until - switch.now, live, event)
+    else:
+        switch.then(live, event)
 
 
 def _without_surveys(switch: Switch, live: Live, stop: plan.Stop, now: plan.Situation) -> plan.Stop:
