@@ -307,8 +307,8 @@ class Acd:
     def load(self, saved: bytes) -> None:
         """Take up the state that a core of the same build and size saved. Raises AcdError for another's."""
     def memory(self) -> dict[str, int]:
-        """Bytes per_call, per_agent, per_queue, per_serving, with their share of the indices; `all`, taken at the
-        start."""
+        """Bytes per_call, per_agent, per_queue, per_serving, with their share of the indices, and per_line: of each kind
+        of needs that a queue's calls came with (n_lines, and one of every queue for those held); `all` in use now."""
     def check(self) -> None:
         """Audit everything; BrokenInvariant says what. Slow: for tests."""
 

@@ -444,16 +444,14 @@ cdef class Acd:
         return new
 
     def memory(self):
-        """Bytes per waiting call, agent, queue and (agent, queue) pair, with their share of the indices; all taken."""
         cdef Core* k = &self.k
         per_call = 2 * (sizeof(Call) + sizeof(Node) + sizeof(Due) + 3 * sizeof(int32_t)) + sizeof(Timer)
         per_agent = sizeof(Agent) + N_SKILLS + sizeof(Due) + 2 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
-        per_queue = sizeof(Queue) + 2 * sizeof(int32_t)
-        per_serving = sizeof(Serving) + sizeof(ServingCount) + sizeof(Node)
         return {
-            "per_call": per_call, "per_agent": per_agent, "per_queue": per_queue, "per_serving": per_serving,
-            "all": (k.call_mask + 1) // 2 * per_call + (k.agent_mask + 1) * per_agent + (k.queue_mask + 1) * per_queue
-            + k.max_serving * per_serving,
+            "per_call": per_call, "per_agent": per_agent, "per_queue": sizeof(Queue) + 2 * sizeof(int32_t),
+            "per_serving": sizeof(Serving) + sizeof(ServingCount) + sizeof(Node),
+            "per_line": sizeof(Line) + sizeof(Flow) + sizeof(Ladder), "n_lines": k.n_lines - 1,
+            "all": sum([size for _, size in self.arrays()]),
         }
 
     # --- refusing ----------------------------------------------------------------------------------------------------
@@ -1482,7 +1480,7 @@ cdef class Acd:
         return rows[:n]
 
 
-    def skills_snapshot(self, needs):
+    cdef object skills_snapshot(self, needs):
         """What was asked for, skill by skill: a call counts for every skill that its first needs name."""
         rows = np.zeros(N_SKILLS, dtype=DTYPES["skills"])
         rows["skill"] = range(N_SKILLS)

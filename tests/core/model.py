@@ -1,7 +1,7 @@
 """The ACD as it should be, obviously: no index, every question answered by looking at everything.
 
 Counterpart of acd_core.pyx, driven beside it by pair.py. Slow on purpose; estimates are not in it (they are judged by
-tests/core/test_estimates.py). Read it to know the rules; read acd/*.pxi to know how they are made fast.
+tests/core/test_estimates.py): that a call is refused for its wait, the core tells (too_long). Read it to know the rules; read acd/*.pxi to know how they are made fast.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from acd_core import AgentState as A
 from acd_core import CallState as C
-from acd_core import Cancelled, Failure, Out, Policy, Reason, Refusal, Strategy
+from acd_core import Cancelled, Failure, Out, Policy, Reason, Refusal, Strategy, Verdict
 
 INF = math.inf
 N_REMEMBERED = 12
@@ -35,6 +35,7 @@ class Queue:
     ring_s: float = INF
     wrap_up_s: float = 0.0
     max_waiting: int = -1
+    max_ewt_s: float = INF
     needs_agent: bool = False
     needs_skill: bool = False
     sl_s: float = 20.0
@@ -67,6 +68,9 @@ class Serving:
     reserve: bool
     order: int
     last_offer: int = 0
+    n_offers: int = 0
+    n_answered: int = 0
+    talk_us: int = 0
 
 
 @dataclass
@@ -152,6 +156,7 @@ class Call:
     declined: list[int] = field(default_factory=list)
     connected: float = 0.0
     agent: int = 0
+    asked: set[int] = field(default_factory=set)  # the skills it came for
     armed_at: float = -INF
 
     def place(self) -> tuple[int, float, int]:
@@ -159,10 +164,11 @@ class Call:
 
 
 class Model:
-    def __init__(self, *, n_calls: int, n_agents: int, seed: int) -> None:
+    def __init__(self, *, n_calls: int, n_agents: int, n_queues: int, seed: int) -> None:
+        """n_queues: a power of two."""
         self.now = -INF
         self.random = seed
-        self.max_calls = n_calls
+        self.max_calls, self.max_agents, self.max_queues = n_calls, n_agents, n_queues
         self.slots = 2
         while self.slots < 2 * n_calls:
             self.slots *= 2
@@ -179,6 +185,9 @@ class Model:
         self.last = {"queue": 0, "agent": 0, "call": 0, "offer": 0, "idle": 0, "serving": 0}
         self.expiring: list[Call] = []
         self.is_changing = False
+        self.n_forgotten = 0  # declines, each for a thirteenth
+        self.too_long = False  # the core's word for the call that comes now
+        self.by_skill: dict[int, list[int]] = {}  # offered, answered, in_sl, abandoned, wait_us
         self.out: list[tuple[int, float, int, int, int, int]] = []
 
     # --- rules ---
@@ -223,6 +232,38 @@ class Model:
         if agent.told[0] != A.READY or (call.hold_until is not None and agent.handle != call.preferred):
             return False
         return self.able(agent, call)
+
+    def verdict(self, agent: Agent, call: Call) -> int:
+        """Verdict: the first reason why not."""
+        served = self.serving.get((agent.handle, call.queue))
+        if served is None:
+            return Verdict.NOT_SERVING
+        if agent.told[0] != A.READY:
+            return Verdict[A(agent.told[0]).name]
+        if served.reserve and not self.queues[call.queue].reserve_on:
+            return Verdict.RESERVE_OFF
+        if not self.admits(agent, call):
+            return Verdict.TOO_EARLY
+        if not self.fits(agent, call, call.step):
+            return Verdict.LACKS_SKILL
+        if call.hold_until is not None and call.preferred != agent.handle:
+            return Verdict.HELD
+        if self.barred(agent, call):
+            return Verdict.DECLINED
+        return Verdict.OK if call.state == C.WAITING else Verdict.NOT_WAITING
+
+    def next_of(self, agent: Agent) -> int:
+        """The call the agent would get if READY now."""
+        for call in self.line():
+            if (call.hold_until is None or call.preferred == agent.handle) and self.able(agent, call):
+                return call.handle
+        return 0
+
+    def before(self, call: Call) -> list[tuple[int, int]]:
+        """What comes before it in any queue of its queue's agents."""
+        members = {a for a, q in self.serving if q == call.queue}
+        queues = {q for a, q in self.serving if a in members} | {call.queue}
+        return [(c.handle, c.queue) for c in self.line() if c.queue in queues and c.place() < call.place()]
 
     def choose(self, call: Call) -> Agent | None:
         """Preferred first; then by the earliest step the agent fits; then rank; then strategy; then longest idle."""
@@ -343,8 +384,9 @@ class Model:
         agent.rings_for = call.handle
         agent.ring_until = self.now + self.queues[call.queue].ring_s
         agent.add("offers")
-        if (agent.handle, call.queue) in self.serving:
-            self.serving[agent.handle, call.queue].last_offer = agent.offer
+        if served := self.serving.get((agent.handle, call.queue)):
+            served.last_offer = agent.offer
+            served.n_offers += 1
         call.state, call.in_line, call.hold_until = C.OFFERED, False, None
         self.settle(agent)
         self.tell(Out.OFFER, call.handle, agent.handle, agent.offer)
@@ -472,6 +514,7 @@ class Model:
         call = self.calls[agent.rings_for]
         queue = self.queues[call.queue]
         if agent.handle not in call.declined:
+            self.n_forgotten += len(call.declined) == N_REMEMBERED
             call.declined = [*call.declined, agent.handle][-N_REMEMBERED:]
         agent.rings_for = agent.offer = 0
         then: tuple[int, float] = (Policy.STAY_READY, 0.0)
@@ -511,8 +554,16 @@ class Model:
         queue.count["max_wait_us"] = max(queue.count.get("max_wait_us", 0), waited)
         queue.add("short", int(short))
         queue.add("abandoned_in_sl", int(outcome == "abandoned" and call.enqueued + queue.sl_s >= self.now))
+        self.add_by_skill(call, abandoned=int(outcome == "abandoned"))
         if outcome == "timed_out" or (outcome == "abandoned" and not short):
             queue.recent = [*queue.recent, False][-64:]
+
+    def add_by_skill(
+        self, call: Call, offered: int = 0, answered: int = 0, in_sl: int = 0, abandoned: int = 0, wait_us: int = 0
+    ) -> None:
+        for skill in call.asked:
+            new = (offered, answered, in_sl, abandoned, wait_us)
+            self.by_skill[skill] = [n + more for n, more in zip(self.by_skill.get(skill, [0] * 5), new, strict=True)]
 
     # --- time ---
 
@@ -620,7 +671,11 @@ class Model:
 
     def add_queue(self, now: float, **settings: float) -> int:
         self.run_until(now)
+        if len(self.queues) == self.max_queues:
+            raise Refused("CapacityReached")
         self.last["queue"] += 1
+        while any((h - self.last["queue"]) % self.max_queues == 0 for h in self.queues):
+            self.last["queue"] += 1
         self.queues[self.last["queue"]] = Queue(self.last["queue"])
         self.set_queue(self.last["queue"], now, **settings)
         return self.last["queue"]
@@ -634,6 +689,17 @@ class Model:
         self.stand_anew([c for c in self.calls.values() if c.queue == queue and c.state != C.CONNECTED])
         self.settle_floor()
 
+    def remove_queue(self, queue: int, now: float) -> None:
+        self.run_until(now)
+        if queue not in self.queues:
+            raise Refused("UnknownHandle")
+        if any(call.queue == queue for call in self.calls.values()):
+            raise Refused("IllegalMove")
+        for agent in self.members(queue):
+            self.drop_serving(agent, queue)
+        del self.queues[queue]
+        self.settle_floor()
+
     def set_policy(
         self, queue: int, failure: int, now: float, policy: int, pause_s: float = 0.0, in_a_row: int = 1
     ) -> None:
@@ -642,6 +708,8 @@ class Model:
 
     def add_agent(self, now: float) -> int:
         self.run_until(now)
+        if len(self.agents) == self.max_agents:
+            raise Refused("CapacityReached")
         self.last["agent"] += 1
         while any((h - self.last["agent"]) % self.agent_slots == 0 for h in self.agents):
             self.last["agent"] += 1
@@ -833,6 +901,8 @@ class Model:
         preferred_head_start_s: float = 0.0,
     ) -> int:
         self.run_until(now)
+        if queue not in self.queues:
+            raise Refused("UnknownHandle")
         if preferred:
             self.find_agent(preferred)
         if len(self.calls) >= self.max_calls:
@@ -855,6 +925,9 @@ class Model:
         self.calls[call.handle] = call
         q = self.queues[queue]
         q.add("offered")
+        _, own, theirs, _ = self.steps(call)[0]
+        call.asked = {skill for term in (*own, *theirs) for skill in term}
+        self.add_by_skill(call, offered=1)
         if preferred:
             self.greet_preferred(call, self.agents[preferred], preferred_wait_s)
         while call.hold_until is None:
@@ -868,7 +941,7 @@ class Model:
         refusal = self.refusal(call)
         if refusal:
             q.add("overflowed")
-            q.add({-1: "refused_no_agent", -2: "refused_no_skill", -3: "refused_full"}[refusal])
+            q.add({-1: "refused_no_agent", -2: "refused_no_skill", -3: "refused_full", -4: "refused_wait"}[refusal])
             del self.calls[call.handle]
             return refusal
         call.in_line, call.armed_at = True, now
@@ -893,7 +966,7 @@ class Model:
             return Refusal.NO_SKILL
         if 0 <= q.max_waiting <= len(self.line(call.queue)):
             return Refusal.QUEUE_FULL
-        return 0
+        return Refusal.WAIT_TOO_LONG if self.too_long and q.max_ewt_s < INF else 0
 
     def raise_head_start(self, call: int, head_start_s: float, now: float) -> None:
         self.run_until(now)
@@ -958,6 +1031,9 @@ class Model:
         q.add("answered")
         q.add("in_sl", int(within))
         q.add("wait_us", waited)
+        self.add_by_skill(c, answered=1, in_sl=int(within), wait_us=waited)
+        if (a.handle, c.queue) in self.serving:
+            self.serving[a.handle, c.queue].n_answered += 1
         q.count["max_wait_us"] = max(q.count.get("max_wait_us", 0), waited)
         q.recent = [*q.recent, within][-64:]
         self.settle(a)
@@ -990,6 +1066,8 @@ class Model:
         a, q = self.agents[c.agent], self.queues[c.queue]
         q.add("released")
         q.add("talk_us", us(now) - us(c.connected))
+        if (a.handle, c.queue) in self.serving:
+            self.serving[a.handle, c.queue].talk_us += us(now) - us(c.connected)
         a.talks_to, a.wrapped = 0, c.queue
         del self.calls[call]
         wrap = q.wrap_up_s if a.own_wrap is None else a.own_wrap

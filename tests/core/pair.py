@@ -17,7 +17,7 @@ FAILURES = ("refuse", "no_answer", "busy", "unreachable", "take_back")
 N_SKILLS = 4
 QUEUE_COUNTS = (
     "offered answered abandoned timed_out overflowed called_back withdrawn failed released in_sl abandoned_in_sl short "
-    "wait_us max_wait_us lost_wait_us talk_us wrap_us refused_no_agent refused_no_skill refused_full"
+    "wait_us max_wait_us lost_wait_us talk_us wrap_us refused_no_agent refused_no_skill refused_full refused_wait"
 ).split()
 AGENT_COUNTS = (
     "offers answered refused no_answer busy unreachable cancelled logged_out_us not_ready_us ready_us reserved_us "
@@ -32,9 +32,9 @@ class Disagreement(AssertionError):
 class Pair:
     def __init__(self, module: ModuleType = acd_core, *, n_calls: int = 64, n_agents: int = 16, seed: int = 1) -> None:
         self.module = module
-        self.sizes = {"n_calls": n_calls, "n_agents": n_agents, "n_queues": 8, "n_serving": 128}
+        self.sizes = {"n_calls": n_calls, "n_agents": n_agents, "n_queues": 8, "n_serving": 8 * n_agents}
         self.core: Any = module.Acd(**self.sizes, seed=seed)
-        self.model = Model(n_calls=n_calls, n_agents=n_agents, seed=seed)
+        self.model = Model(n_calls=n_calls, n_agents=n_agents, n_queues=8, seed=seed)
         self.now = 0.0
         self.story: list[str] = []
         self.told: list[Any] = []  # by the last verb
@@ -52,6 +52,8 @@ class Pair:
                     raise
                 if side is not self.model and self.module.is_checked() and not self.model.is_changing:
                     self.core.check()  # a verb that was refused has let time pass
+            if side is self.core and verb == "enqueue":
+                self.model.too_long = done[0] == acd_core.Refusal.WAIT_TOO_LONG
         if verb != "needs":  # the core gives equal needs equal handles; nobody compares the numbers
             self.same(f"answer of {verb}", done[0], done[1])
         self.compare()
@@ -84,6 +86,8 @@ class Pair:
             self.same(f"position of call {call.handle}", core.position(call.handle), places[call.queue])
         for call in model.calls.values():
             self.same(f"call {call.handle}", core.call_state(call.handle), int(call.state))
+            agents = sorted(a.handle for a in model.agents.values() if call.handle in (a.talks_to, a.rings_for))
+            self.same(f"agents of call {call.handle}", sorted(core.agents_of(call.handle)), agents)
 
     def compare_counts(self) -> None:
         """Counters, bit for bit; each verb's own compare() leaves these out for speed."""
@@ -101,6 +105,31 @@ class Pair:
                 if name == f"{acd_core.AgentState(agent.told[0]).name.lower()}_us":
                     value -= math.floor(self.now * 1e6 + 0.5) - math.floor(agent.since * 1e6 + 0.5)
                 self.same(f"{name} of agent {agent.handle}", value, agent.count.get(name, 0))
+        for agent, queue, _, offers, answered, talk_us in self.core.snapshot("serving", self.now).tolist():
+            served = self.model.serving[agent, queue]
+            counts = (served.n_offers, served.n_answered, served.talk_us)
+            self.same(f"counts of agent {agent} in queue {queue}", (offers, answered, talk_us), counts)
+        skills = {row[0]: list(row[1:]) for row in self.core.snapshot("skills", self.now).tolist()}
+        self.same("counts by skill", skills, self.model.by_skill)
+
+    def compare_why(self) -> None:
+        """`why` says of every call and agent what the model's rules say; a snapshot has a row for each of them."""
+        core, model, now = self.core, self.model, self.now
+        self.do("advance", now)
+        for call in model.calls.values():
+            if call.state == acd_core.CallState.CONNECTED:
+                continue
+            why = core.why_call(call.handle, now)
+            verdicts = {a.handle: int(model.verdict(a, call)) for a in model.members(call.queue)}
+            self.same(f"verdicts on call {call.handle}", {a: int(v) for a, v, _ in why["agents"]}, verdicts)
+            self.same(f"step of call {call.handle}", why["step"], call.step)
+            self.same(f"who declined call {call.handle}", why["declined"], [a for a in call.declined if a > 0])
+            self.same(f"hold of call {call.handle}", why["held_until"], call.hold_until)
+            if call.in_line:
+                self.same(f"calls before {call.handle}", why["before"], model.before(call))
+        for agent in model.agents.values():
+            self.same(f"next of agent {agent.handle}", core.why_agent(agent.handle, now)["next"], model.next_of(agent))
+        self.same("calls of the snapshot", set(core.snapshot("calls", now)["call"]), set(model.calls))
 
 
 def random_needs(rng: random.Random) -> list[dict[int, int]]:
@@ -127,6 +156,7 @@ class Storm:
         self.twins = {0: 0}
         self.relaxations = [0]
         self.queues: list[int] = []
+        self.old_queues = [0]
         self.old_offers = [0]
         pair.now = 1.0
         for _ in range(4):
@@ -155,6 +185,7 @@ class Storm:
 
     def random_settings(self) -> dict[str, Any]:
         rng = self.rng
+        reserve_on_s = rng.choice([INF, 10.0, 0.0])
         return {
             "strategy": rng.randrange(9),
             "needs": rng.choice([0, 0, *self.needs]),
@@ -163,10 +194,13 @@ class Storm:
             "ring_s": rng.choice([INF, 8.0, 15.0]),
             "wrap_up_s": rng.choice([0.0, 3.0, 10.0, INF]),
             "max_waiting": rng.choice([-1, -1, 0, 3]),
+            "max_ewt_s": rng.choice([INF, INF, 100.0, 300.0]),
             "needs_agent": rng.random() < 0.3,
             "needs_skill": rng.random() < 0.3,
-            "reserve_on_s": rng.choice([INF, 10.0, 0.0]),
-            "reserve_off_s": 0.0,
+            "sl_s": rng.choice([20.0, 5.0]),
+            "short_s": rng.choice([5.0, 0.0]),
+            "reserve_on_s": reserve_on_s,
+            "reserve_off_s": rng.choice([0.0, reserve_on_s / 2 if reserve_on_s < INF else 5.0]),
             "reserve_on_sl": rng.choice([0.0, 0.5]),
             "reserve_off_sl": rng.choice([0.0, 0.7]),
         }
@@ -226,7 +260,7 @@ class Storm:
     def arrive(self) -> None:
         pair, rng = self.pair, self.rng
         pair.do(
-            "enqueue", rng.choice(self.queues), pair.now,
+            "enqueue", rng.choice(self.queues if rng.random() < 0.98 else self.old_queues), pair.now,
             needs=rng.choice([0, 0, *self.needs]),
             relaxation=rng.choice([-1, -1, *self.relaxations]),
             arrival=pair.now - rng.choice([0.0, 0.0, 30.0]),
@@ -288,15 +322,23 @@ class Storm:
     def reload(self) -> None:
         pair, rng = self.pair, self.rng
         agents = list(pair.model.agents)
-        draw = rng.randrange(9)
-        if draw == 3 and pair.model.is_changing:
+        draw = rng.randrange(11)
+        if draw in (3, 10) and pair.model.is_changing:
             return
         if draw == 0:
             pair.do("set_queue", rng.choice(self.queues), pair.now, **self.random_settings())
         elif draw == 1:
             pair.do("set_relaxation", self.relaxations[-1], self.random_steps(), pair.now)
-        elif draw == 2 and len(agents) < 8:
+        elif draw == 2:
             self.hire()
+        elif draw == 9:
+            added = pair.do("add_queue", pair.now, **self.random_settings())
+            self.queues += [added] if isinstance(added, int) else []
+        elif draw == 10 and len(self.queues) > 1:
+            queue = rng.choice(self.queues)
+            if pair.do("remove_queue", queue, pair.now) is None:
+                self.queues.remove(queue)
+                self.old_queues.append(queue)
         elif not agents:
             return
         elif draw == 3:
@@ -314,13 +356,41 @@ class Storm:
             self.serve(rng.choice(agents), rng.choice(self.queues))
 
 
-def storm(module: ModuleType, seed: int, n_events: int) -> None:
-    """One random story from its seed; raises Disagreement, or BrokenInvariant from the audit."""
+class Crowd(Storm):
+    """Many agents of one queue, nearly all of whom decline: a call is declined by more than it remembers."""
+
+    def __init__(self, pair: Pair, rng: random.Random) -> None:
+        super().__init__(pair, rng)
+        queue = self.queues[0]
+        pair.do("set_queue", queue, pair.now, needs=0, n_ring=rng.choice([1, 3]), strategy=rng.randrange(9))
+        for failure in range(4):
+            pair.do("set_policy", queue, failure, pair.now, 0)
+        while len(pair.model.agents) < pair.model.max_agents:
+            self.hire()
+        for agent in pair.model.agents:
+            pair.do("serve", agent, queue, pair.now)
+
+    def step(self) -> None:
+        pair, rng = self.pair, self.rng
+        if rng.random() < 0.3:
+            super().step()
+            return
+        for offer in [a.offer for a in pair.model.agents.values() if a.offer][:3]:
+            pair.do(rng.choice(FAILURES), offer, pair.now)
+        if not pair.model.line(self.queues[0]):
+            pair.do("enqueue", self.queues[0], pair.now)
+
+
+def storm(module: ModuleType, seed: int, n_events: int) -> Pair:
+    """One random story from its seed, each 20th in a crowd; raises Disagreement, or BrokenInvariant from the audit."""
     rng = random.Random(seed)
-    pair = Pair(module, n_calls=rng.choice([3, 8, 20]), n_agents=8, seed=seed)
-    floor = Storm(pair, rng)
+    is_crowd = seed % 20 == 19
+    pair = Pair(module, n_calls=rng.choice([3, 8, 20]), n_agents=18 if is_crowd else 8, seed=seed)
+    floor = Crowd(pair, rng) if is_crowd else Storm(pair, rng)
     for i in range(n_events):
         floor.step()
         pair.core.check()
         if i % 10 == 9:
             pair.compare_counts()
+            pair.compare_why()
+    return pair

@@ -32,6 +32,11 @@ def test_a_short_storm(core):
             raise AssertionError(f"seed {seed}") from error
 
 
+def test_a_crowd_declines_more_often_than_a_call_remembers(core):
+    """So that the storms, of which each twentieth is such a crowd, go beyond twelve decliners."""
+    assert sum(storm(core, seed, N_EVENTS).model.n_forgotten for seed in (19, 39, 59, 79)) > 10
+
+
 @pytest.mark.prove
 def test_a_million_events():
     """5,000 stories of 200 events, seeds 100,000 to 104,999, the audit after every event."""

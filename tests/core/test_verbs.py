@@ -127,6 +127,85 @@ def test_capacity_and_time_are_refused_by_name(core):
             desk.acd.add_agent(9.0)
 
 
+def test_each_kind_of_room_is_refused_by_name_and_nothing_changes(core):
+    acd = core.Acd(n_calls=4, n_agents=2, n_queues=2, n_serving=1)
+    queues = [acd.add_queue(0.0), acd.add_queue(0.0)]
+    agent = acd.add_agent(0.0)
+    acd.serve(agent, queues[0], 0.0)
+    before = acd.save()
+    refused = {
+        "no room for more than 2 queues": lambda: acd.add_queue(0.0),
+        "no room for more than 1 pairs of agent and queue": lambda: acd.serve(agent, queues[1], 0.0),
+        "at most 16 terms of 16 skills": lambda: acd.needs([{skill: 1} for skill in range(17)]),
+        "at most 7 steps": lambda: acd.add_relaxation([(float(i), 0, False, 0.0) for i in range(8)], 0.0),
+    }
+    for sentence, verb in refused.items():
+        with pytest.raises(core.CapacityReached, match=sentence):
+            verb()
+    assert acd.save() == before
+
+
+def test_handles_that_were_never_given_out_are_named(core):
+    desk = Desk(core)
+    unknown = {
+        "enqueue: no queue 9": lambda: desk.acd.enqueue(9, 1.0),
+        "enqueue: no needs 7": lambda: desk.acd.enqueue(desk.queue, 1.0, needs=7),
+        "no relaxation 8": lambda: desk.acd.enqueue(desk.queue, 1.0, relaxation=8),
+        "enqueue: no agent 6": lambda: desk.acd.enqueue(desk.queue, 1.0, preferred=6),
+        "serve: no agent 5": lambda: desk.acd.serve(5, desk.queue, 1.0),
+        "ready: no agent 5": lambda: desk.acd.ready(5, 1.0),
+        "set_queue: no needs 7": lambda: desk.acd.set_queue(desk.queue, 1.0, needs=7),
+        "no relaxation 8$": lambda: desk.acd.set_queue(desk.queue, 1.0, relaxation=8),
+        "set_relaxation: no relaxation 3": lambda: desk.acd.set_relaxation(3, [], 1.0),
+        "remove_queue: no queue 9": lambda: desk.acd.remove_queue(9, 1.0),
+    }
+    for sentence, verb in unknown.items():
+        with pytest.raises(core.UnknownHandle, match=sentence):
+            verb()
+    (row,) = desk.acd.snapshot("queues", 1.0)
+    assert row["offered"] == 0 and desk.state(1) == AgentState.READY
+
+
+def test_wrap_up_follows_the_queue_of_each_call_whatever_came_before(core):
+    """Calls of two queues in turn, one of them taken by a supervisor's pick: ready on the millisecond, offered at once."""
+    desk = Desk(core, wrap_up_s=5.0)
+    acd, (agent,) = desk.acd, desk.agents
+    other = acd.add_queue(0.0, wrap_up_s=2.5)
+    acd.serve(agent, other, 0.0)
+    now = 1.0
+    for queue, wrap_up_s in ((desk.queue, 5.0), (other, 2.5), (other, 2.5), (desk.queue, 5.0)):
+        call = acd.enqueue(queue, now)
+        desk.answer(agent, now)
+        waiting = acd.enqueue(other, now + 1.0)
+        acd.release(call, now + 10.0)
+        acd.advance(now + 10.0 + wrap_up_s - 0.001)
+        assert desk.state(agent) == AgentState.ACW
+        acd.drain()
+        acd.advance(now + 10.0 + wrap_up_s)
+        assert desk.offers() == [(waiting, agent)]
+        acd.abandon(waiting, now + 20.0)
+        now += 30.0
+
+
+@pytest.mark.prove
+def test_40_000_queues_and_100_000_agents_work(core):
+    """Each agent serves five queues; a call to any of them finds an agent."""
+    acd = core.Acd(n_calls=1_000, n_agents=100_000, n_queues=40_000, n_serving=500_000)
+    queues = [acd.add_queue(0.0) for _ in range(40_000)]
+    for i in range(100_000):
+        agent = acd.add_agent(0.0)
+        for j in range(5):
+            acd.serve(agent, queues[(7 * i + 8_000 * j) % 40_000], 0.0)
+        acd.log_in(agent, 0.0)
+        acd.ready(agent, 0.0)
+    for i in range(0, 40_000, 41):
+        call = acd.enqueue(queues[i], 1.0)
+        (agent,) = acd.agents_of(call)
+        acd.accept(acd.offer_of(agent), 1.0)
+        acd.release(call, 1.0)
+    assert acd.snapshot("queues", 2.0)["answered"].sum() == len(range(0, 40_000, 41))
+
+
 def test_the_caller_who_hangs_up_while_it_rings_frees_the_agent_as_before(core):
     desk = Desk(core, n_agents=2)
     first, second = desk.agents
