@@ -271,11 +271,11 @@ class Acd:
     def estimate(self, call: int, now: float) -> tuple[float, float]:
         """Median and 80th percentile of the wait still to come, s; (0, 0) when not waiting.
 
-        From the working agents who can take this call (skills of its step, from_s, reserves, declines; later steps and
-        waits as they come), what a call costs them lately, those of its queue before it by the share of agents they have
-        in common, overtaking and giving up as measured. inf: nobody who works can take it, now or at a later step. A held
-        call: as if its preferred agent did not come free. Between events it never rises. Each queue tells 32 kinds of
-        needs apart; calls of further ones are told as those without. Cost: that of the queue's kinds of needs."""
+        From the working agents who can take this call (skills of its step, from_s, reserves, declines; later steps
+        and waits as they come), what a call costs them lately, those of its queue before it by the share of agents they
+        have in common, overtaking and giving up as measured. inf: nobody who works can take it, now or at a later step.
+        A held call: as if its preferred agent did not come free. Between events it never rises. Each queue tells 32
+        kinds of needs apart; calls of further ones are told as those without. Cost: in the order of those kinds."""
     def call_state(self, call: int) -> int: ...
     def agent_state(self, agent: int) -> tuple[int, int, float]:
         """(AgentState, reason, since)."""

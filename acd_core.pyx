@@ -353,7 +353,8 @@ cdef class Acd:
             <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.agents, <size_t>k.levels, <size_t>k.queues,
             <size_t>k.first_line, <size_t>k.serving, <size_t>k.serving_counts, <size_t>k.serving_nodes,
             <size_t>k.lines, <size_t>k.flows,
-            <size_t>k.timers, <size_t>k.due, <size_t>k.later, <size_t>k.later_some, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
+            <size_t>k.timers, <size_t>k.due, <size_t>k.later, <size_t>k.later_some, <size_t>k.offers,
+            <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
             <size_t>k.expiring, <size_t>k.dirty,
             <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders, <size_t>k.ladder_hash, <size_t>k.events,
         ):
@@ -384,7 +385,8 @@ cdef class Acd:
         """What two cores must have in common for the one to take up the other's state."""
         cdef Core* k = &self.k
         return [
-            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Line), sizeof(Flow),
+            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Line),
+            sizeof(Flow),
             sizeof(Timer), sizeof(Ladder), sizeof(Due), k.max_calls, k.max_agents, k.max_queues, k.max_serving,
         ]
 
@@ -936,7 +938,7 @@ cdef class Acd:
         k.n_queues -= 1
         return 0
 
-    # The waits at which time alone lets somebody new take a call of the queue, kept in order, and how many begin at each.
+    # The waits at which time alone lets somebody new take a call of the queue, in order, and how many begin at each.
 
     cdef int mark_at(self, int32_t q, double wait_s):
         cdef int i
@@ -1478,7 +1480,6 @@ cdef class Acd:
         else:
             n = fill_serving(k, <ServingRow*>&raw[0])
         return rows[:n]
-
 
     cdef object skills_snapshot(self, needs):
         """What was asked for, skill by skill: a call counts for every skill that its first needs name."""

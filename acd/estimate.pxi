@@ -1,23 +1,25 @@
 # Who can take a line's calls, how fast they do, and the wait that follows from it.
 #
-# A line is the calls of one queue that wait with the same needs. Beside it stands how many working agents fit it, by the
-# wait they begin at (count_able() keeps that as agents come and go, by one bit per line), and what one departure costs:
-# `work`, agent-seconds of its able agents per call of this queue that they took while somebody waited in the line (ring,
-# talk, wrap-up, and what they did for other queues: all of it is in the measure). The queue's mean handling time stands
-# for the first such departure. Those before a call count by the share of their own able agents who are able for it too.
+# A line is the calls of one queue that wait with the same needs. Beside it stands how many working agents fit it, by
+# the wait they begin at (count_able() keeps that as agents come and go, by one bit per line), and what one departure
+# costs: `work`, agent-seconds of its able agents per call of this queue that they took while somebody waited in the
+# line (ring, talk, wrap-up, and what they did for other queues: all of it is in the measure). The queue's mean
+# handling time stands for the first such departure. Those before a call count by the share of their own able agents
+# who are able for it too.
 #
-# Those ahead also give up, at `theta` per second waited each. The wait behind p others is then a sum of exponential times
-# with rates s + j theta, j = 0 .. p-1, where s = n_able / work (Erlang A; Garnett, Mandelbaum, Reiman 2002), whose mean
-# and variance we take in closed form (the sum as an integral) and turn into quantiles of a gamma distribution (Wilson and
-# Hilferty 1931). Later calls with a greater head start will go before it: those of their measured rate that can still
-# come early enough, as for the low class of a priority queue (Cobham 1954).
+# Those ahead also give up, at `theta` per second waited each. The wait behind p others is then a sum of exponential
+# times with rates s + j theta, j = 0 .. p-1, where s = n_able / work (Erlang A; Garnett, Mandelbaum, Reiman 2002),
+# whose mean and variance we take in closed form (the sum as an integral) and turn into quantiles of a gamma
+# distribution (Wilson and Hilferty 1931). Later calls with a greater head start will go before it: those of their
+# measured rate that can still come early enough, as for the low class of a priority queue (Cobham 1954).
 #
-# Time alone can only help: at a later step of the relaxation, from a later wait on (from_s), after the hold. For each such
-# moment the wait until then and the wait as if it began then is a bound, and the least of them is the estimate.
+# Time alone can only help: at a later step of the relaxation, from a later wait on (from_s), after the hold. For each
+# such moment the wait until then and the wait as if it began then is a bound, and the least of them is the estimate.
 #
-# All measures forget: each departure weighs 0.98 of the next. The factors tune_* then follow the quantiles that callers of
-# the line really met (Robbins and Monro 1951), so that the share answered within the announced P80 tends to 80 %.
-# Between events nothing here moves but the clock, and every term falls with it: an estimate cannot rise without a cause.
+# All measures forget: each departure weighs 0.98 of the next. The factors tune_* then follow the quantiles that
+# callers of the line really met (Robbins and Monro 1951), so that the share answered within the announced P80 tends to
+# 80 %. Between events nothing here moves but the clock, and every term falls with it: an estimate cannot rise without
+# a cause.
 #
 # Cost: in the order of the queue's lines and the logarithm of its calls, never of its agents.
 

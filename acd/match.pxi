@@ -1,9 +1,10 @@
 # From free agents and waiting calls to offers.
 #
 # Waiting calls stand in lines, one per (queue, needs): an agent who fits the needs of a line fits all its calls, so a
-# freed agent looks at the first of each line of its queues, not at calls; whether it fits is one bit. Free agents stand in one tree per
-# queue they serve, by rank and the queue's strategy. rematch() is the one place where pairs are made after something
-# changed; it takes the first call of the global order that anybody free may take, until there is none.
+# freed agent looks at the first of each line of its queues, not at calls; whether it fits is one bit. Free agents
+# stand in one tree per queue they serve, by rank and the queue's strategy. rematch() is the one place where pairs are
+# made after something changed; it takes the first call of the global order that anybody free may take, until there is
+# none.
 
 
 # --- free agents -----------------------------------------------------------------------------------------------------

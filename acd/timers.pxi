@@ -1,6 +1,8 @@
-# Timers: one for each call and agent at most, in the order of time; of one time agents before calls, each by handle. What
-# is due in the present quarter of a second, or before, is in a heap of four branches; what is due later only hangs on the
-# quarter's list: most rings and wrap-ups end early, and leave it at no cost. A list holds every N_QUARTERS-th quarter.
+# Timers: one for each call and agent at most, in the order of time; of one time agents before calls, each by handle.
+# What is due in the present quarter of a second, or before, is in a heap of four branches; what is due later only
+# hangs on the quarter's list: most rings and wrap-ups end early, and leave it at no cost. A list holds every
+# N_QUARTERS-th quarter.
+
 
 cdef inline Due* due_of(Core* k, int32_t who) noexcept nogil:
     return &k.due[k.first_due_of_calls + who if who > 0 else -who]
@@ -30,8 +32,8 @@ cdef inline void timer_put(Core* k, int32_t slot, Timer t) noexcept nogil:
 
 
 cdef void timer_sift(Core* k, int32_t slot, Timer t) noexcept nogil:
-    """Put t in at this free slot, and then where it belongs. Slots run from 3: the branches of i, 4i - 8 .. 4i - 5, share a
-    cache line."""
+    """Put t in at this free slot, and then where it belongs. Slots run from 3: the branches of i, 4i - 8 .. 4i - 5,
+    share a cache line."""
     cdef int32_t child, first, least, end = k.n_timers + 3, above = slot // 4 + 2
     while slot > 3 and sooner(k, &t, &k.timers[above]):
         timer_put(k, slot, k.timers[above])

@@ -1,7 +1,8 @@
 """The ACD as it should be, obviously: no index, every question answered by looking at everything.
 
 Counterpart of acd_core.pyx, driven beside it by pair.py. Slow on purpose; estimates are not in it (they are judged by
-tests/core/test_estimates.py): that a call is refused for its wait, the core tells (too_long). Read it to know the rules; read acd/*.pxi to know how they are made fast.
+tests/core/test_estimates.py): that a call is refused for its wait, the core tells (too_long). Read this to know the
+rules; read acd/*.pxi to know how they are made fast.
 """
 
 import math

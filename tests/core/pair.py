@@ -52,7 +52,7 @@ class Pair:
                     raise
                 if side is not self.model and self.module.is_checked() and not self.model.is_changing:
                     self.core.check()  # a verb that was refused has let time pass
-            if side is self.core and verb == "enqueue":
+            if side is not self.model and verb == "enqueue":
                 self.model.too_long = done[0] == acd_core.Refusal.WAIT_TOO_LONG
         if verb != "needs":  # the core gives equal needs equal handles; nobody compares the numbers
             self.same(f"answer of {verb}", done[0], done[1])

@@ -21,7 +21,7 @@ class Announced(Floor):
     def __init__(self, *args, **more):
         super().__init__(*args, **more)
         self.told = {}
-        self.judged = [[] for _ in self.streams]
+        self.judged: list[list[tuple[float, float, float]]] = [[] for _ in self.streams]
 
     def arrive(self, i, now):
         super().arrive(i, now)

@@ -167,7 +167,7 @@ def test_handles_that_were_never_given_out_are_named(core):
 
 
 def test_wrap_up_follows_the_queue_of_each_call_whatever_came_before(core):
-    """Calls of two queues in turn, one of them taken by a supervisor's pick: ready on the millisecond, offered at once."""
+    """Calls of two queues in turn: ready on the millisecond, and offered a call at once."""
     desk = Desk(core, wrap_up_s=5.0)
     acd, (agent,) = desk.acd, desk.agents
     other = acd.add_queue(0.0, wrap_up_s=2.5)
