@@ -57,7 +57,7 @@ cdef extern from *:
     #define lesser(x, y) ((x) < (y) ? (x) : (y))
     #define greater(x, y) ((x) > (y) ? (x) : (y))
 
-    /* Arrays of many megabytes in huge pages, where the kernel grants them: far fewer misses of the address cache. */
+    /* Large arrays in huge pages, where the kernel grants them: far fewer misses of the address cache. */
     static void prefer_huge_pages(void *p, size_t bytes)
     {
     #ifdef MADV_HUGEPAGE
@@ -276,11 +276,13 @@ cdef uint64_t power_of_two(uint64_t n):
 
 cdef void* room(uint64_t n, size_t size) except NULL:
     """Zeroed, on cache lines, and touched now, so that no page is first taken while matching."""
-    cdef size_t total = (n * size + 63) // 64 * 64
-    cdef void* p = aligned_alloc(64, total)
+    cdef size_t bytes = n * size
+    cdef size_t step = 2 << 20 if bytes >= 1 << 20 else 64  # of a huge page, or of a cache line
+    cdef size_t total = (bytes + step - 1) // step * step
+    cdef void* p = aligned_alloc(step, total)
     if p == NULL:
         raise MemoryError
-    if total > 8 << 20:
+    if step > 64:
         prefer_huge_pages(p, total)
     memset(p, 0, total)
     return p

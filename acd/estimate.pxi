@@ -27,6 +27,7 @@
 cdef double FORGET = 0.98
 cdef double FIRST_WORK_S = 180.0
 cdef double TUNE = 0.04
+cdef int32_t LEARN_ALL = 100
 cdef double RATE_S = 600.0  # over so long the coming of calls with head starts is measured
 cdef double[3] HEAD_EDGES
 HEAD_EDGES[:] = [30.0, 120.0, 1800.0]
@@ -297,10 +298,13 @@ cdef void ask_for_next(Core* k, Ask* ask, int32_t q) noexcept nogil:
 
 
 cdef void note_estimate(Core* k, int32_t c) noexcept nogil:
-    """What a call that begins to wait is told, kept to be judged when it is answered."""
+    """What a call that begins to wait is told, kept to be judged when it is answered: of each line the first LEARN_ALL,
+    then one in four is enough, unless the queue refuses by it."""
     cdef Call* call = &k.calls[c]
     cdef Ask ask
     cdef double median = 0, p80 = 0
+    if call.handle & 3 and k.queues[call.queue].max_ewt_s == INFINITY and k.lines[line_now(k, c)].n_judged >= LEARN_ALL:
+        return
     ask_for_call(k, &ask, c, call.head == 0 and call.arrival == k.now and not call.held)
     estimate_for(k, &ask, &median, &p80)
     call.est_median, call.est_p80, call.est_line = <float>median, <float>p80, line_now(k, c)
@@ -314,6 +318,7 @@ cdef void learn_estimate(Core* k, Call* c, double waited_s) noexcept nogil:
         return
     f = &k.flows[c.est_line if k.lines[c.est_line].slot >= 0 else q.line_of[0]]
     q.n_estimated += 1
+    k.lines[c.est_line].n_judged += k.lines[c.est_line].n_judged < LEARN_ALL
     q.n_within_median += waited_s <= c.est_median
     q.n_within_p80 += waited_s <= c.est_p80
     f.tune_median = lesser(5.0, greater(0.2, f.tune_median * exp(TUNE * (-0.5 if waited_s <= c.est_median else 0.5))))

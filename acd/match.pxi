@@ -32,7 +32,7 @@ cdef void free_in(Core* k, int32_t a) noexcept nogil:
         n.tier = k.serving[m].rank
         n.key = free_key(k, m)
         n.seq = k.agents[a].idle_seq
-        n.since = 0
+        n.since = INFINITY
         tree_add(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m)
         m = k.serving[m].next
 

@@ -79,14 +79,18 @@ cdef void tree_add(Node* p, int32_t* root, int32_t i) noexcept nogil:
 
 cdef void tree_drop(Node* p, int32_t* root, int32_t i) noexcept nogil:
     cdef int32_t left, right, child, at
+    cdef double since = p[i].since
     while p[i].left and p[i].right:
         left, right = p[i].left, p[i].right
         tree_lift(p, root, left if p[left].heat > p[right].heat else right)
     child = p[i].left if p[i].left else p[i].right
     at = p[i].up
     tree_hang(p, root, at, i, child)
-    while at:
+    while at and p[at].low == since and since < INFINITY:  # it may have been the earliest
         tree_sum(p, at)
+        at = p[at].up
+    while at:
+        p[at].size -= 1
         at = p[at].up
     p[i].left = p[i].right = p[i].up = 0
 

@@ -67,7 +67,7 @@ cdef struct Line:  # the calls of one queue that wait with the same needs; kept 
     int32_t prev
     int32_t slot  # bit in Serving.able; -1: none left, or held
     int32_t sibling  # of the queue, all of them
-    int32_t spare
+    int32_t n_judged  # answered after an estimate, the first of them
 
 cdef struct Flow:  # beside its Line: who takes its calls, and what that costs them lately; see estimate.pxi
     int32_t n_able[N_GROUPS]
