@@ -27,7 +27,7 @@
 cdef double FORGET = 0.98
 cdef double FIRST_WORK_S = 180.0
 cdef double TUNE = 0.04
-cdef int32_t LEARN_ALL = 100
+cdef int32_t LEARN_ALL = 25
 cdef double RATE_S = 600.0  # over so long the coming of calls with head starts is measured
 cdef double[3] HEAD_EDGES
 HEAD_EDGES[:] = [30.0, 120.0, 1800.0]
