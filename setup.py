@@ -63,7 +63,7 @@ parts = [
     part("benchmarks.generator.source", "rtp_*.c", "stamp.c", compile_args=["-O2"]),
     part("engine.media.rings", compile_args=["-O2"]),
     *on_pjsip("engine.media.ports", "*_port.c"),
-    *on_pjsip("engine.sip.gate", "gate_module.c", "sources.c"),
+    *on_pjsip("engine.sip.gate", "gate_module.c", "addresses.c", "refusals.c", "shape.c", "sources.c"),
     *on_pjsip("engine.sip.requests", "requests_module.c"),
     *on_pjsip("engine.sip.turned_away"),
 ]

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from engine.config.settings import read_settings
 from engine.config.yaml_nodes import Report
 from engine.control import ControlError, ControlServer
 from engine.errands import Errands
+from engine.load import Load
 from engine.media import sounds
 from engine.media.media import Media
 from engine.records.promises import Promises
@@ -48,7 +48,6 @@ GIL_SWITCH_S = 0.0005  # the records and trace threads give the engine its turn 
 LAST_WORDS_S = 5.0  # after a stop: for BYEs to be answered
 STORED_WITHIN_S = 5.0  # what the last run left, before it is read
 READ_AGAIN_S = 5.0  # a database that was away at the start
-DELAY_WINDOW_S = 5.0
 
 
 class StartError(Exception):
@@ -124,7 +123,7 @@ class Daemon:
         self.reload = Reload(self, folder)
         self._read_at = self.clock.now()
         self.board = board.Board(self)
-        self._slowest: deque[tuple[float, float]] = deque()  # (when, seconds) of rounds, the slowest first
+        self.load = Load(settings.limits.max_load)
         self._drain_until: float | None = None
         self._stop_now = False
 
@@ -210,19 +209,14 @@ class Daemon:
         self.reload.serve()
         if began >= self._read_at:
             self._read_database()
-        self._note_delay(began, self.clock.now() - began)
+        self._note_load(began, self.clock.now())
 
-    def _note_delay(self, at: float, seconds: float) -> None:
-        """Keeps those rounds that may yet be the slowest of the last seconds."""
-        while self._slowest and self._slowest[-1][1] <= seconds:
-            self._slowest.pop()
-        self._slowest.append((at, seconds))
-        while self._slowest[0][0] < at - DELAY_WINDOW_S:
-            self._slowest.popleft()
-
-    def slowest_round_s(self) -> float:
-        """The longest time that a round of the last 5 s held up the network."""
-        return self._slowest[0][1] if self._slowest else 0.0
+    def _note_load(self, began: float, ended: float) -> None:
+        self.load.note_round(began, ended - began)
+        if self.load.look(ended, time.thread_time()):
+            self.sip.gatekeeper.refuse_calls(self.running.settings.limits.retry_after_s if self.load.is_over else 0)
+            then = "new calls get 503" if self.load.is_over else "calls are taken again"
+            log.warning("the engine's load is %.0f %% of a core: %s", 100 * self.load.load, then)
 
     # ---- the end
 

@@ -59,6 +59,8 @@ class Board:
             "messages_changed": self.messages_changed,
             "messages": self.messages,
             "surges": self.surges,
+            "bans": self.bans,
+            "ban_lift": self.ban_lift,
             "reload": lambda dry="": self._daemon.reload.begin(dry.lower() in ("true", "yes", "1")),
             "diff": lambda: self._daemon.reload.begin(is_dry=True),
         }
@@ -97,7 +99,8 @@ class Board:
             "records_pending": daemon.records.pending(),
             "storage_ok": daemon.records.is_healthy(),
             "trace_dropped": daemon.trace.n_dropped,
-            "engine_delay_ms": round(daemon.slowest_round_s() * 1000, 3),
+            "load": round(daemon.load.load, 3),
+            "engine_delay_ms": round(daemon.load.slowest_round_s() * 1000, 3),
             "callbacks_owed": len(switch.calling_back.registry),
             "messages_new": sum(n_new for n_new, _ in switch.boxes.counts.values()),
             "blacklisted": len(switch.blacklist),
@@ -186,7 +189,18 @@ class Board:
             "legs": [{"leg": leg, "offer": offer} for offer, leg in live.legs.items()],
         }
 
+    def bans(self) -> Row:
+        keeper = self._daemon.sip.gatekeeper
+        found = [{**ban._asdict(), "left_s": round(ban.left_s, 3)} for ban in keeper.bans()]
+        return {"bans": found, "counts": keeper.counts()}
+
     # ---- asking
+
+    def ban_lift(self, source: str) -> bool:
+        try:
+            return self._daemon.sip.gatekeeper.lift(source)
+        except ValueError as error:
+            raise ControlError(str(error)) from None
 
     def agent_login(self, id: str) -> Row:
         self._daemon.acd.log_in(id, self._now())

@@ -168,6 +168,7 @@ SPARE_LEGS = 64  # calls being refused, and legs that end: PJSIP keeps both unti
 class Limits:
     max_calls: int = 1000  # calls from trunks at once; one more gets 503
     retry_after_s: int = 10  # told with that 503
+    max_load: float = 0.9  # of one core, by the engine's thread; above it new calls get 503
     max_talk_s: float = 10800.0
     drain_s: float = 30.0  # how long SIGTERM lets talks finish
     # a leg that has not ended by then is dropped (longer than Timer B and F, RFC 3261 section 17)

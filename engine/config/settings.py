@@ -112,6 +112,8 @@ def _limits(value: Value | None) -> Limits:
             read["max_calls"] = scalars.count(item, 1, 100_000)
         if item := limits.get("retry after"):
             read["retry_after_s"] = round(scalars.duration(item, 1.0, 3600.0))
+        if item := limits.get("max load"):
+            read["max_load"] = scalars.percent(item) / 100
         if item := limits.get("max talk"):
             read["max_talk_s"] = scalars.duration(item, 1.0)
         if item := limits.get("drain"):

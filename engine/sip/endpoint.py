@@ -29,7 +29,7 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
-from engine.sip import library, translate, turned_away
+from engine.sip import gate, library, translate, turned_away
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
 from engine.sip.keys import IN_BAND
@@ -94,14 +94,13 @@ class Endpoint:
         self._decided: list[Fork] = []  # whose other phones need not ring any more
         self._silent_from: list[tuple[float, int]] = []  # heap: when a called leg that has not rung is given up
         self.account: Account | None = None
-        self._gatekeeper: Gatekeeper | None = None
         problems = library.check_limits(sip, limits)
         library.C.pj_log_set_level(0)  # before libInit the log goes to stdout
         self._pj = pj.Endpoint()  # no subclass: a bridge thread would enter its Python at every change of a link
         self._pj.libCreate()
         try:
             self._pj.libInit(library.library_config(limits, clock_rate))
-            self._gatekeeper = Gatekeeper(sip.gate, self._trunks)
+            self.gatekeeper = Gatekeeper(sip.gate, self._trunks)
             problems += library.set_codecs(self._pj, sip.codecs)
             problems += library.open_transports(self._pj, sip)
             if problems:
@@ -228,8 +227,7 @@ class Endpoint:
             self._end_losers(self._decided.pop())
         if self._phones:
             self._phones.poll(self.now())
-        if self._gatekeeper:
-            self._gatekeeper.tell(self.now())
+        self.gatekeeper.tell(self.now())
 
     def close(self) -> None:
         """End every leg, wait a moment for the far sides, and shut PJSIP down. Ended legs are posted as always."""
@@ -318,8 +316,7 @@ class Endpoint:
         self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
-        if self._gatekeeper:
-            self._gatekeeper.close()
+        gate.close()
 
     def _announce(self, leg: int) -> None:
         call = self._legs.get(leg)

@@ -39,7 +39,9 @@ def open(
     """A stranger may be answered `burst` times at once and `per_s` times a second; ban_after refusals within window_s
     put a ban of ban_s on the source. Raises SipError."""
 
-def close() -> None: ...
+def close() -> None:
+    """After libDestroy. Twice is once."""
+
 def set_networks(networks: Sequence[tuple[str, int]]) -> None:
     """(address or CIDR block, group): group is a trunk's number from 0, or PHONES. Raises SipError."""
 

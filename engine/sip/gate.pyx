@@ -32,6 +32,13 @@ cdef extern from "sources.h" nogil:
     int agner_sources_lift(agner_sources *, agner_source_key, double)
     unsigned agner_sources_size(const agner_sources *)
 
+cdef extern from "shape.h" nogil:
+    ctypedef struct agner_shape:
+        unsigned max_headers, max_media, max_crypto, max_parts
+
+cdef extern from "addresses.h" nogil:
+    int agner_parse_key(const char *, agner_source_key *)
+
 cdef extern from "gate_module.h" nogil:
     int AGNER_PHONES, AGNER_N_COUNTS
     ctypedef struct pjsip_endpoint:
@@ -42,10 +49,11 @@ cdef extern from "gate_module.h" nogil:
         int group
     ctypedef struct agner_gate_rules:
         agner_source_rules source
-        unsigned n_sources, max_headers, max_media, max_crypto, max_parts
+        unsigned n_sources
+        agner_shape shape
         int tells_strangers
         double strangers_per_s
-    ctypedef struct agner_gate_news:
+    ctypedef struct agner_refused:
         int why
         char source[64]
         char method[16]
@@ -55,7 +63,7 @@ cdef extern from "gate_module.h" nogil:
     int agner_gate_set_networks(const agner_network *, unsigned)
     void agner_gate_set_rate(int, double)
     void agner_gate_set_overload(unsigned)
-    int agner_gate_take_news(agner_gate_news *)
+    int agner_gate_take_news(agner_refused *)
     const unsigned long long *agner_gate_counts()
     agner_sources *agner_gate_strangers()
     agner_sources *agner_gate_logins()
@@ -63,7 +71,6 @@ cdef extern from "gate_module.h" nogil:
     void agner_gate_login_failed(agner_source_key, const char *)
     void agner_gate_login_succeeded(agner_source_key)
     double agner_gate_now()
-    int agner_gate_key(const char *, agner_source_key *)
 
 cdef extern from "<pjsua-lib/pjsua.h>" nogil:
     pjsip_endpoint *pjsua_get_pjsip_endpt()
@@ -84,8 +91,8 @@ def open(*, burst, per_s, ban_after, window_s, ban_s, n_sources, tells_strangers
     cdef agner_gate_rules rules
     rules.source = _rules(burst, per_s, ban_after, window_s, ban_s)
     rules.n_sources, rules.tells_strangers, rules.strangers_per_s = n_sources, tells_strangers, strangers_per_s
-    rules.max_headers, rules.max_media = max_headers, max_media
-    rules.max_crypto, rules.max_parts = max_crypto, max_parts
+    rules.shape.max_headers, rules.shape.max_media = max_headers, max_media
+    rules.shape.max_crypto, rules.shape.max_parts = max_crypto, max_parts
     cdef int status = agner_gate_open(pjsua_get_pjsip_endpt(), &rules, _secret())
     if status:
         raise SipError(f"the gate cannot be put in front of PJSIP (status {status})")
@@ -143,7 +150,7 @@ def counts():
 
 
 def take_news():
-    cdef agner_gate_news news
+    cdef agner_refused news
     found = []
     while agner_gate_take_news(&news):
         found.append(Refused(COUNTS[news.why], news.source.decode(), news.method.decode(), news.user.decode()))
@@ -205,7 +212,7 @@ cdef uint64_t _secret():
 cdef agner_source_key _key(source) except *:
     cdef agner_source_key key
     text = source.partition("/")[0].encode()
-    if not agner_gate_key(text, &key):
+    if not agner_parse_key(text, &key):
         raise ValueError(f"{source!r} is not an IP address")
     return key
 

@@ -1,15 +1,14 @@
 /* The gate in front of the transaction layer. See gate_module.h. */
-#define _GNU_SOURCE /* memmem */
 #include "gate_module.h"
 
-#include <arpa/inet.h>
+#include "addresses.h"
+
 #include <pj/string.h>
 #include <pjsip/sip_ua_layer.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define N_NEWS 64
 #define N_GROUPS 256
 
 static pj_bool_t on_request(pjsip_rx_data *rdata);
@@ -48,69 +47,17 @@ static struct {
     struct bucket calls[N_GROUPS], answers;
     unsigned overload_s;
     pj_uint64_t counts[AGNER_N_COUNTS];
-    agner_gate_news news[N_NEWS];
-    unsigned n_told, n_taken;
+    agner_refusals news;
 } gate;
 
-/* ---- addresses */
-
-static void bytes_of(const pj_sockaddr *address, unsigned char bytes[16])
-{
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    if (address->addr.sa_family == pj_AF_INET6()) {
-        memcpy(bytes, pj_sockaddr_get_addr(address), 16);
-    } else {
-        memcpy(bytes, mapped, 12);
-        memcpy(bytes + 12, pj_sockaddr_get_addr(address), 4);
-    }
-}
-
-static uint64_t word(const unsigned char *bytes)
-{
-    uint64_t all = 0;
-    for (int n = 0; n < 8; ++n)
-        all = all << 8 | bytes[n];
-    return all;
-}
-
-static agner_source_key key_of(const unsigned char bytes[16])
-{
-    agner_source_key key = {word(bytes), word(bytes + 8)};
-    if (key.high || key.low >> 32 != 0xffff)
-        key.low = 0; /* IPv6 counts by /64 */
-    return key;
-}
-
-pj_bool_t agner_gate_key(const char *address, agner_source_key *key)
-{
-    unsigned char bytes[16] = {[10] = 0xff, [11] = 0xff};
-    pj_bool_t is_v6 = strchr(address, ':') != NULL;
-    if (inet_pton(is_v6 ? AF_INET6 : AF_INET, address, is_v6 ? bytes : bytes + 12) != 1)
-        return PJ_FALSE;
-    *key = key_of(bytes);
-    return PJ_TRUE;
-}
-
-static pj_bool_t lies_in(const unsigned char bytes[16], const agner_network *network)
-{
-    unsigned whole = network->n_bits / 8, rest = network->n_bits % 8;
-    if (memcmp(bytes, network->address, whole))
-        return PJ_FALSE;
-    return !rest || !((bytes[whole] ^ network->address[whole]) >> (8 - rest));
-}
+/* ---- who is known */
 
 static int group_of(const unsigned char bytes[16])
 {
     for (unsigned n = 0; n < gate.n_networks; ++n)
-        if (lies_in(bytes, &gate.networks[n]))
+        if (agner_lies_in(bytes, gate.networks[n].address, gate.networks[n].n_bits))
             return gate.networks[n].group;
     return AGNER_STRANGER;
-}
-
-/* What a dialog remembers of its far side: its address, in the room of a pointer. Never NULL. */
-static void *mark_of(const unsigned char bytes[16])
-{
-    return (void *)(uintptr_t)((word(bytes) * UINT64_C(0x9e3779b97f4a7c15) ^ word(bytes + 8)) | 1);
 }
 
 /* ---- time and rates */
@@ -138,42 +85,14 @@ static pj_bool_t take(struct bucket *bucket, double now_s)
 
 /* ---- what is told */
 
-/* As much as fits, and nothing that could forge a line of a log. */
-static void copy(char *to, unsigned size, const pj_str_t *from)
-{
-    unsigned length = 0;
-    for (pj_ssize_t n = 0; n < from->slen && length < size - 1; ++n)
-        to[length++] = from->ptr[n] > 0x20 && from->ptr[n] < 0x7f ? from->ptr[n] : '?';
-    to[length] = 0;
-}
-
-static agner_gate_news *new_news(enum agner_gate_count why)
-{
-    agner_gate_news *news = &gate.news[gate.n_told++ % N_NEWS];
-    if (gate.n_told - gate.n_taken > N_NEWS)
-        gate.n_taken = gate.n_told - N_NEWS;
-    memset(news, 0, sizeof *news);
-    news->why = why;
-    return news;
-}
-
 static void tell(enum agner_gate_count why, const pjsip_rx_data *rdata)
 {
-    agner_gate_news *news = new_news(why);
-    const pjsip_request_line *line = &rdata->msg_info.msg->line.req;
-    pj_ansi_snprintf(news->source, sizeof news->source, "%s:%d", rdata->pkt_info.src_name, rdata->pkt_info.src_port);
-    copy(news->method, sizeof news->method, &line->method.name);
-    if (line->uri && (PJSIP_URI_SCHEME_IS_SIP(line->uri) || PJSIP_URI_SCHEME_IS_SIPS(line->uri))) {
-        copy(news->user, sizeof news->user, &((pjsip_sip_uri *)pjsip_uri_get_uri(line->uri))->user);
-    }
+    agner_tell_refused(&gate.news, why, rdata);
 }
 
-pj_bool_t agner_gate_take_news(agner_gate_news *news)
+pj_bool_t agner_gate_take_news(agner_refused *news)
 {
-    if (gate.n_taken == gate.n_told)
-        return PJ_FALSE;
-    *news = gate.news[gate.n_taken++ % N_NEWS];
-    return PJ_TRUE;
+    return agner_take_refused(&gate.news, news);
 }
 
 /* With one header more, or NULL. Nobody answers an ACK (RFC 3261 section 17.1.1.3). */
@@ -193,98 +112,11 @@ static void answer(pjsip_rx_data *rdata, int status)
     answer_with(rdata, status, NULL);
 }
 
-/* ---- shape */
-
-/* Lines of a body that begin so. Multipart or not, this sees what the parsers would take apart. */
-static unsigned count_lines(const char *text, const char *end, const char *start)
-{
-    size_t length = strlen(start);
-    unsigned n = 0;
-    while (text && text < end) {
-        if ((size_t)(end - text) >= length && !pj_ansi_strnicmp(text, start, length))
-            ++n;
-        text = memchr(text, '\n', end - text);
-        text = text ? text + 1 : NULL;
-    }
-    return n;
-}
-
-static pj_bool_t is_absurd(const pjsip_rx_data *rdata)
-{
-    const pjsip_msg *msg = rdata->msg_info.msg;
-    const char *text = rdata->msg_info.msg_buf, *end = text + rdata->msg_info.len;
-    unsigned n_headers = 0;
-    for (const pjsip_hdr *header = msg->hdr.next; header != &msg->hdr; header = header->next)
-        if (++n_headers > gate.rules.max_headers)
-            return PJ_TRUE;
-    if (!msg->body)
-        return PJ_FALSE;
-    return count_lines(text, end, "m=") > gate.rules.max_media ||
-           count_lines(text, end, "a=crypto:") > gate.rules.max_crypto ||
-           count_lines(text, end, "--") > gate.rules.max_parts;
-}
-
-static int body_length(const pjsip_rx_data *rdata)
-{
-    const char *text = rdata->msg_info.msg_buf, *end = text + rdata->msg_info.len;
-    const char *blank = memmem(text, end - text, "\r\n\r\n", 4);
-    return blank ? (int)(end - blank - 4) : 0;
-}
-
-/* What PJSIP's parser lets pass and RFC 3261 does not: a header twice that may stand once (section 7.3.1), a CSeq of
- * another method (8.1.1.5), a datagram shorter than its Content-Length (18.3). */
-static pj_bool_t is_inconsistent(const pjsip_rx_data *rdata)
-{
-    const pjsip_msg *msg = rdata->msg_info.msg;
-    unsigned seen = 0;
-    for (const pjsip_hdr *header = msg->hdr.next; header != &msg->hdr; header = header->next) {
-        unsigned bit;
-        switch (header->type) {
-        case PJSIP_H_CALL_ID:
-        case PJSIP_H_CSEQ:
-        case PJSIP_H_FROM:
-        case PJSIP_H_TO:
-        case PJSIP_H_MAX_FORWARDS:
-        case PJSIP_H_CONTENT_LENGTH:
-        case PJSIP_H_CONTENT_TYPE:
-            bit = 1u << (header->type % 32);
-            if (seen & bit)
-                return PJ_TRUE;
-            seen |= bit;
-            break;
-        default:
-            break;
-        }
-    }
-    if (pjsip_method_cmp(&msg->line.req.method, &rdata->msg_info.cseq->method))
-        return PJ_TRUE;
-    return rdata->msg_info.clen && (rdata->tp_info.transport->flag & PJSIP_TRANSPORT_DATAGRAM) &&
-           rdata->msg_info.clen->len > body_length(rdata);
-}
-
-/* Extensions that a request needs and nobody here has (section 8.2.2.3); INVITE is looked at by PJSIP itself. */
-static pj_bool_t needs_unknown(pjsip_rx_data *rdata, pjsip_unsupported_hdr **unknown)
-{
-    const pjsip_require_hdr *require = rdata->msg_info.require;
-    pjsip_method_e method = rdata->msg_info.msg->line.req.method.id;
-    *unknown = NULL;
-    if (!require || method == PJSIP_INVITE_METHOD || method == PJSIP_ACK_METHOD || method == PJSIP_CANCEL_METHOD)
-        return PJ_FALSE;
-    for (unsigned n = 0; n < require->count; ++n) {
-        if (pjsip_endpt_has_capability(gate.endpoint, PJSIP_H_SUPPORTED, NULL, &require->values[n]))
-            continue;
-        if (!*unknown)
-            *unknown = pjsip_unsupported_hdr_create(rdata->tp_info.pool);
-        (*unknown)->values[(*unknown)->count++] = require->values[n];
-    }
-    return *unknown != NULL;
-}
-
 /* ---- the gate itself */
 
 static void refuse_stranger(pjsip_rx_data *rdata, const unsigned char bytes[16], double now_s)
 {
-    enum agner_verdict verdict = agner_sources_refuse(gate.strangers, key_of(bytes), now_s);
+    enum agner_verdict verdict = agner_sources_refuse(gate.strangers, agner_key_of(bytes), now_s);
     switch (verdict) {
     case AGNER_BANNED_NOW:
         gate.counts[AGNER_BANS] += 1;
@@ -345,13 +177,13 @@ static pj_bool_t refuse_call(pjsip_rx_data *rdata, int group, double now_s)
 /* To be authenticated. PJ_TRUE: taken, nobody else sees it. */
 static pj_bool_t refuse_register(pjsip_rx_data *rdata, const unsigned char bytes[16], int group, double now_s)
 {
-    pj_bool_t is_admitted = group == AGNER_STRANGER ? agner_sources_admit(gate.logins, key_of(bytes), now_s)
-                                                    : !agner_sources_is_banned(gate.logins, key_of(bytes), now_s);
+    pj_bool_t is_admitted = group == AGNER_STRANGER ? agner_sources_admit(gate.logins, agner_key_of(bytes), now_s)
+                                                    : !agner_sources_is_banned(gate.logins, agner_key_of(bytes), now_s);
     if (!is_admitted) {
         gate.counts[AGNER_BANNED] += 1;
         return PJ_TRUE;
     }
-    if (is_inconsistent(rdata)) {
+    if (agner_is_inconsistent(rdata)) {
         gate.counts[AGNER_GARBAGE] += 1;
         answer(rdata, PJSIP_SC_BAD_REQUEST);
         return PJ_TRUE;
@@ -366,21 +198,21 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
     unsigned char bytes[16];
     pjsip_unsupported_hdr *unknown;
     int group;
-    bytes_of(&rdata->pkt_info.src_addr, bytes);
+    agner_bytes_of(&rdata->pkt_info.src_addr, bytes);
     group = group_of(bytes);
-    if (is_absurd(rdata)) {
+    if (agner_is_absurd(rdata, &gate.rules.shape)) {
         gate.counts[AGNER_ABSURD] += 1;
         tell(AGNER_ABSURD, rdata);
         if (group != AGNER_STRANGER)
             answer(rdata, PJSIP_SC_BAD_REQUEST);
         else
-            agner_sources_refuse(gate.strangers, key_of(bytes), now_s);
+            agner_sources_refuse(gate.strangers, agner_key_of(bytes), now_s);
         return PJ_TRUE;
     }
     if (rdata->msg_info.to->tag.slen) {
         pjsip_dialog *dialog = dialog_of(rdata);
         void *mark = dialog ? dialog->mod_data[module.id] : NULL;
-        if (mark && mark != mark_of(bytes) && group == AGNER_STRANGER) {
+        if (mark && mark != agner_mark_of(bytes) && group == AGNER_STRANGER) {
             gate.counts[AGNER_FOREIGN] += 1;
             tell(AGNER_FOREIGN, rdata);
             return PJ_TRUE;
@@ -396,13 +228,13 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
         refuse_stranger(rdata, bytes, now_s);
         return PJ_TRUE;
     }
-    if (is_inconsistent(rdata)) {
+    if (agner_is_inconsistent(rdata)) {
         gate.counts[AGNER_GARBAGE] += 1;
         tell(AGNER_GARBAGE, rdata);
         answer(rdata, PJSIP_SC_BAD_REQUEST);
         return PJ_TRUE;
     }
-    if (needs_unknown(rdata, &unknown)) {
+    if (agner_needs_unknown(gate.endpoint, rdata, &unknown)) {
         answer_with(rdata, PJSIP_SC_BAD_EXTENSION, (pjsip_hdr *)unknown);
         return PJ_TRUE;
     }
@@ -431,8 +263,8 @@ static pj_status_t on_sent(pjsip_tx_data *tdata)
     pjsip_dialog *dialog = pjsip_tdata_get_dlg(tdata);
     unsigned char bytes[16];
     if (dialog && tdata->tp_info.dst_addr_len) {
-        bytes_of(&tdata->tp_info.dst_addr, bytes);
-        dialog->mod_data[module.id] = mark_of(bytes);
+        agner_bytes_of(&tdata->tp_info.dst_addr, bytes);
+        dialog->mod_data[module.id] = agner_mark_of(bytes);
     }
     return PJ_SUCCESS;
 }
@@ -453,9 +285,9 @@ static void on_garbage(pjsip_tp_dropped_data *dropped)
     if (!rdata)
         return;
     gate.counts[AGNER_GARBAGE] += 1;
-    bytes_of(&rdata->pkt_info.src_addr, bytes);
+    agner_bytes_of(&rdata->pkt_info.src_addr, bytes);
     if (group_of(bytes) == AGNER_STRANGER) {
-        if (agner_sources_refuse(gate.strangers, key_of(bytes), agner_gate_now()) == AGNER_BANNED_NOW)
+        if (agner_sources_refuse(gate.strangers, agner_key_of(bytes), agner_gate_now()) == AGNER_BANNED_NOW)
             gate.counts[AGNER_BANS] += 1;
     } else if (is_answerable(rdata)) {
         tell(AGNER_GARBAGE, rdata);
@@ -531,11 +363,11 @@ void agner_gate_take_registers(pj_bool_t takes)
 
 void agner_gate_login_failed(agner_source_key key, const char *source)
 {
-    agner_gate_news *news;
+    agner_refused *news;
     if (agner_sources_refuse(gate.logins, key, agner_gate_now()) != AGNER_BANNED_NOW)
         return;
     gate.counts[AGNER_BANS] += 1;
-    news = new_news(AGNER_BANS);
+    news = agner_new_refused(&gate.news, AGNER_BANS);
     pj_ansi_snprintf(news->source, sizeof news->source, "%s", source);
     strcpy(news->method, "REGISTER");
 }

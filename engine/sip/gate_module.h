@@ -14,6 +14,8 @@
 
 #include <pjsip.h>
 
+#include "refusals.h"
+#include "shape.h"
 #include "sources.h"
 
 typedef struct agner_network {
@@ -27,7 +29,7 @@ enum { AGNER_STRANGER = -1, AGNER_PHONES = 1 << 20 };
 typedef struct agner_gate_rules {
     agner_source_rules source;
     unsigned n_sources;
-    unsigned max_headers, max_media, max_crypto, max_parts; /* more is absurd */
+    agner_shape shape;
     int tells_strangers;   /* 403; else silence */
     double strangers_per_s; /* answers to all strangers together */
 } agner_gate_rules;
@@ -45,14 +47,6 @@ enum agner_gate_count {
     AGNER_N_COUNTS
 };
 
-/* A refusal worth a line in the log. */
-typedef struct agner_gate_news {
-    enum agner_gate_count why;
-    char source[64];
-    char method[16];
-    char user[32]; /* of the request URI; printable characters only */
-} agner_gate_news;
-
 pj_status_t agner_gate_open(pjsip_endpoint *, const agner_gate_rules *, uint64_t secret);
 void agner_gate_close(void);
 void agner_gate_set_rules(const agner_gate_rules *);
@@ -68,12 +62,10 @@ void agner_gate_take_registers(pj_bool_t);
 void agner_gate_login_failed(agner_source_key, const char *source);
 void agner_gate_login_succeeded(agner_source_key);
 /* PJ_TRUE if there was news; the ring holds the newest few. */
-pj_bool_t agner_gate_take_news(agner_gate_news *);
+pj_bool_t agner_gate_take_news(agner_refused *);
 const pj_uint64_t *agner_gate_counts(void);
 agner_sources *agner_gate_strangers(void);
 agner_sources *agner_gate_logins(void);
 double agner_gate_now(void);
-/* PJ_FALSE: not an IP address. */
-pj_bool_t agner_gate_key(const char *address, agner_source_key *);
 
 #endif

@@ -61,5 +61,17 @@ class Gatekeeper:
         if more := Counter(one.why for one in refused[TOLD_AT_ONCE:]):
             log.warning("and %s", ", ".join(f"{n} {WHY[why]}" for why, n in more.items()))
 
-    def close(self) -> None:
-        gate.close()
+    def counts(self) -> dict[str, int]:
+        """Since the start; what each means stands in gate_module.h."""
+        return gate.counts()
+
+    def bans(self) -> list[gate.Ban]:
+        return gate.bans()
+
+    def lift(self, source: str) -> bool:
+        """Whether there was a ban to lift. ValueError: not an address."""
+        return gate.lift(source)
+
+    def refuse_calls(self, retry_after_s: int) -> None:
+        """New calls get 503 from now on; 0: no more. Calls in progress go on."""
+        gate.set_overload(retry_after_s)

@@ -42,6 +42,7 @@ def test_unknown_source(floor):
     caller.wait(5)
     assert "INVITE 100 from 127.0.0.2" in floor.daemon.log()
     assert floor.daemon.ask("calls") == []
+    assert floor.daemon.ask("bans")["counts"]["unknown"] >= 1
 
 
 def test_plan_refuses_before_the_answer(floor):
