@@ -126,7 +126,8 @@ class Acd:
     def __init__(
         self, *, n_calls: int = 8192, n_agents: int = 1024, n_queues: int = 64, n_serving: int = 8192, seed: int = 1
     ) -> None:
-        """Room for so many calls in queues and in talk, agents, queues, and (agent, queue) pairs. All is taken now."""
+        """Room for so many calls in queues and in talk, agents, queues, and (agent, queue) pairs. All is taken now, but
+        for needs and relaxations: those of a queue or call take theirs when first seen."""
     # --- needs, queues, staff: from the configuration, changed by reloads, at any time ---
     def begin_changes(self, now: float) -> None:
         """From here to end_changes() only verbs of this section, none that removes; pairs are made at the end, by what
