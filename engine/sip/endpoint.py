@@ -29,22 +29,24 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
-from engine.sip import gate, library, translate, turned_away
+from engine.sip import gate, identity, library, translate, turned_away
+from engine.sip.carriers import Carriers
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
 from engine.sip.keys import IN_BAND
 from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, KeyedLeg, Leg
+from engine.sip.outward import TRUNK, Outward
 from engine.sip.phones import Phones, dialled
+from engine.sip.trunks import IN
 
 log = logging.getLogger(__name__)
 
 ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
 ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
-PROGRESS, OK, TIMEOUT, UNAVAILABLE, SERVER_ERROR = 183, 200, 408, 480, 500
+PROGRESS, OK, UNAUTHORIZED, TIMEOUT, UNAVAILABLE, SERVER_ERROR = 183, 200, 401, 408, 480, 500
 REFUSED = {400: "its SDP is broken", 486: "every leg is taken", 488: "no audio, or no codec in common"}
 RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
-CACHED_SOURCES = 1024
 
 
 class Account(pj.Account):
@@ -84,23 +86,22 @@ class Endpoint:
         that cannot work."""
         self.post = post
         self._new_call, self.now = new_call, now
-        self._settings, self._trunks = sip, tuple(trunks)
-        self._trunk_by_source: dict[str, str] = {}
-        self._phones = phones
-        self._legs: dict[int, Leg | Fork] = {}
+        self._settings, self._phones = sip, phones
+        self.carriers = Carriers(sip, trunks, now)
+        self._legs: dict[int, Leg | Fork | Outward] = {}
         self._numbers = itertools.count(1)
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
         self._failed: list[int] = []  # legs whose callback raised
         self._decided: list[Fork] = []  # whose other phones need not ring any more
         self._silent_from: list[tuple[float, int]] = []  # heap: when a called leg that has not rung is given up
         self.account: Account | None = None
-        problems = library.check_limits(sip, limits)
+        problems = library.check_limits(sip, limits) + self.carriers.problems
         library.C.pj_log_set_level(0)  # before libInit the log goes to stdout
         self._pj = pj.Endpoint()  # no subclass: a bridge thread would enter its Python at every change of a link
         self._pj.libCreate()
         try:
             self._pj.libInit(library.library_config(limits, clock_rate))
-            self.gatekeeper = Gatekeeper(sip.gate, self._trunks)
+            self.gatekeeper = Gatekeeper(sip.gate, trunks)
             problems += library.set_codecs(self._pj, sip.codecs)
             problems += library.open_transports(self._pj, sip)
             if problems:
@@ -110,6 +111,7 @@ class Endpoint:
             turned_away.listen(self.turned_away)
             self.account = Account(self)
             self.account.create(library.account_config(sip), True)
+            self.carriers.open()
             if phones:
                 phones.open(library.own_uri(sip))
         except SipError:
@@ -148,8 +150,10 @@ class Endpoint:
     def dial(
         self, call: str, offer: int, uri: str, caller: Caller, headers: Mapping[str, str], display_name: str = ""
     ) -> int:
-        """A leg that fails at once is refused as unreachable."""
+        """`uri`: a SIP address, or trunk:NAME/NUMBER. A leg that fails at once is refused as unreachable."""
         leg = next(self._numbers)
+        if uri.startswith(TRUNK):
+            return self._dial_over(Outward(self, call, leg, offer, uri, caller))
         heapq.heappush(self._silent_from, (self.now() + self._settings.ringing_within_s, leg))
         if uri.startswith(REGISTERED):
             fork = self._legs[leg] = Fork(self, call, leg, offer)
@@ -166,12 +170,16 @@ class Endpoint:
     def dial_customer(self, call: str, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
         """A public network may be silent for long before it rings, so no time is set to it here."""
         leg = next(self._numbers)
+        if uri.startswith(TRUNK):
+            return self._dial_over(Outward(self, call, leg, None, uri, caller, RECORDABLE))
         called = self._legs[leg] = CustomerLeg(self, call, leg)
         self._invite(called, uri, caller, headers, flag=RECORDABLE)
         return leg
 
     def take_key(self, leg: int, key: str) -> None:
         call = self._legs.get(leg)
+        if isinstance(call, Outward):
+            call = call.attempt
         if isinstance(call, KeyedLeg):
             call.take_key(key, IN_BAND)
 
@@ -180,18 +188,7 @@ class Endpoint:
             self._notify_mwi(phone, account, n_new, n_old)
 
     def _notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
-        prm = pj.SendRequestParam()
-        prm.method = "NOTIFY"
-        prm.txOption.targetUri = uri
-        prm.txOption.headers = translate.headers_of(
-            {
-                "Event": "message-summary",
-                "Subscription-State": "terminated",
-                "Contact": f"<{library.own_uri(self._settings)}>",
-            }
-        )
-        prm.txOption.contentType = "application/simple-message-summary"
-        prm.txOption.msgBody = translate.message_summary(account, n_new, n_old)
+        prm = translate.mwi_request(uri, library.own_uri(self._settings), account, n_new, n_old)
         assert self.account
         try:
             self.account.sendRequest(prm)
@@ -214,8 +211,8 @@ class Endpoint:
 
     def poll(self, timeout_s: float) -> None:
         """Wait for the network, at most this long, and let callbacks post what happened."""
-        if self._silent_from:
-            timeout_s = min(timeout_s, self._silent_from[0][0] - self.now())
+        due = min(self.carriers.deadline(), self._silent_from[0][0] if self._silent_from else math.inf)
+        timeout_s = min(timeout_s, due - self.now())
         self._pj.libHandleEvents(max(0, math.ceil(timeout_s * 1000)))
         while self._invited:
             self._announce(self._invited.pop(0))
@@ -225,16 +222,18 @@ class Endpoint:
             self._end(self._failed.pop(), SERVER_ERROR, {})
         while self._decided:
             self._end_losers(self._decided.pop())
+        self.carriers.poll()
         if self._phones:
             self._phones.poll(self.now())
         self.gatekeeper.tell(self.now())
 
     def close(self) -> None:
         """End every leg, wait a moment for the far sides, and shut PJSIP down. Ended legs are posted as always."""
+        self.carriers.leave()
         for leg in list(self._legs):
             self._end(leg, 0, {})
         end = self.now() + CLOSING_S
-        while self.n_closing() and self.now() < end:
+        while (self.n_closing() or self.carriers.is_leaving()) and self.now() < end:
             self.poll(0.05)
         self._destroy()
 
@@ -242,15 +241,21 @@ class Endpoint:
 
     def invited(self, slot: int, source: str, message: str) -> None:
         """An INVITE came. PJSIP may still refuse it, so it is announced when its callbacks are over."""
-        leg, caller = next(self._numbers), translate.caller_of(message, self._trunk_of(source))
+        trunk = self.carriers.trunk_of(source)
+        if challenges := self.carriers.challenges(trunk, source, message):
+            asked = [("WWW-Authenticate", challenge) for challenge in challenges]
+            _hang_up(pj.Call(self.account, slot), UNAUTHORIZED, asked)
+            return
+        leg, caller = next(self._numbers), identity.caller_of(message, trunk)
+        self.carriers.ways[trunk.name].began(IN)
         self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)
         self._invited.append(leg)
 
     def turned_away(self, source: str, message: str, status: int) -> None:
         """PJSIP refused an INVITE by itself: no codec in common, a broken SDP, no room."""
-        trunk = self._trunk_of(source)
-        log.warning("INVITE from %s (%s): %d by PJSIP", source, trunk, status)
-        call, leg, caller = self._new_call(), next(self._numbers), translate.caller_of(message, trunk)
+        trunk = self.carriers.trunk_of(source)
+        log.warning("INVITE from %s (%s): %d by PJSIP", source, trunk.name, status)
+        call, leg, caller = self._new_call(), next(self._numbers), identity.caller_of(message, trunk)
         error = SipError(f"PJSIP refused the INVITE: {REFUSED.get(status, 'not acceptable')}", status=status)
         self.post(call, CallTurnedAway(caller, leg, error))
         self.post(call, LegEnded(leg))
@@ -259,9 +264,14 @@ class Endpoint:
         """Its other phones stop ringing when PJSIP's callbacks are over."""
         self._decided.append(fork)
 
-    def forget(self, leg: Leg | Fork) -> None:
+    def end_attempt(self, leg: Leg) -> None:
+        self._hang_up(leg, 0, {})
+
+    def forget(self, leg: Leg | Fork | Outward) -> None:
         """The leg is gone. The caller's own reference must be the last one."""
         if self._legs.pop(leg.leg, None) is not None:
+            if isinstance(leg, CallerLeg):
+                self.carriers.ways[leg.caller.trunk].ended(IN)
             self.post(leg.call, LegEnded(leg.leg))
 
     def callback_failed(self, leg: Leg, doing: str, error: Exception) -> None:
@@ -269,6 +279,11 @@ class Endpoint:
         self._failed.append(leg.leg)
 
     # ---- small helpers
+
+    def _dial_over(self, outward: Outward) -> int:
+        self._legs[outward.leg] = outward
+        outward.next()
+        return outward.leg
 
     def _invite(
         self,
@@ -279,7 +294,7 @@ class Endpoint:
         display_name: str = "",
         flag: int = 0,
     ) -> None:
-        prm = _audio_only()
+        prm = library.audio_only()
         prm.opt.flag |= flag
         prm.txOption.localUri = translate.local_uri(caller, library.own_host(self._settings), display_name)
         try:
@@ -299,7 +314,7 @@ class Endpoint:
         return [dialled(binding) for binding in found]
 
     def _answer(self, call: CallerLeg, status: int) -> bool:
-        prm = _audio_only()
+        prm = library.audio_only()
         prm.statusCode = status
         try:
             call.answer(prm)
@@ -313,6 +328,7 @@ class Endpoint:
         turned_away.forget()
         if self._phones:
             self._phones.close()
+        self.carriers.close()
         self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
@@ -329,17 +345,7 @@ class Endpoint:
         if pj.Call.lookup(call.getId()) is not call:
             call.this.disown()  # another call has the slot by now: rather lose some memory than hang that one up
         del self._legs[leg]
-
-    def _trunk_of(self, source: str) -> str:
-        """The gate lets no other address in."""
-        if source not in self._trunk_by_source:
-            address = translate.address_of(source)
-            if len(self._trunk_by_source) >= CACHED_SOURCES:
-                self._trunk_by_source.clear()
-            self._trunk_by_source[source] = next(
-                trunk.name for trunk in self._trunks for network in trunk.sources if address in network
-            )
-        return self._trunk_by_source[source]
+        self.carriers.ways[call.caller.trunk].ended(IN)
 
     def _give_up(self, leg: int) -> None:
         called = self._legs.get(leg)
@@ -356,6 +362,11 @@ class Endpoint:
             status = UNAVAILABLE
         if isinstance(call, Fork):
             self._end_branches(call.branches, headers)
+        elif isinstance(call, Outward):
+            call.leave()
+            if call.attempt is not None and not call.attempt.ending:
+                call.attempt.ending = True
+                self._hang_up(call.attempt, 0, headers)
         else:
             self._hang_up(call, status, headers)
         self.forget(call)
@@ -376,14 +387,7 @@ class Endpoint:
             log.warning("leg %d: hang up: %s", leg.leg, translate.reason_of(error))
 
 
-def _audio_only() -> pj.CallOpParam:
-    """PJSIP 2.17 offers and takes m=text by default; ending such a stream holds its thread, ours, for 0.3 s."""
-    prm = pj.CallOpParam(True)
-    prm.opt.audioCount, prm.opt.videoCount, prm.opt.textCount = 1, 0, 0
-    return prm
-
-
-def _hang_up(call: pj.Call, status: int, headers: Mapping[str, str]) -> None:
+def _hang_up(call: pj.Call, status: int, headers: translate.Headers) -> None:
     """CANCEL, BYE or a final answer. PJSIP reports the leg disconnected before this returns."""
     prm = pj.CallOpParam()
     prm.statusCode = status

@@ -160,6 +160,13 @@ def set_codecs(endpoint: pj.Endpoint, wanted: tuple[str, ...]) -> list[str]:
     return problems
 
 
+def audio_only() -> pj.CallOpParam:
+    """PJSIP 2.17 offers and takes m=text by default; ending such a stream holds its thread, ours, for 0.3 s."""
+    prm = pj.CallOpParam(True)
+    prm.opt.audioCount, prm.opt.videoCount, prm.opt.textCount = 1, 0, 0
+    return prm
+
+
 def _set_addresses(transport: pj.TransportConfig, sip: settings.Sip) -> None:
     if sip.address not in ("0.0.0.0", "::"):
         transport.boundAddress = sip.address

@@ -122,6 +122,7 @@ class Names:
         self._is_over = threading.Event()
         self._is_v6 = is_v6
         self._watched: set[Destination] = set()
+        self.known: dict[Destination, list[Server]] = {}
         self.watch(destinations)
 
     def watch(self, destinations: Iterable[Destination]) -> None:
@@ -137,9 +138,11 @@ class Names:
         """What was found since the last poll."""
         while True:
             try:
-                yield self._found.get_nowait()
+                destination, servers = self._found.get_nowait()
             except Empty:
                 return
+            self.known[destination] = servers
+            yield destination, servers
 
     def close(self) -> None:
         self._is_over.set()

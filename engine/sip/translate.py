@@ -6,7 +6,7 @@ here, so nothing behind this door needs to fear it.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import quote, unquote
 
@@ -18,20 +18,16 @@ from engine.callflow.plan import Caller
 
 DIGITS = frozenset("0123456789*#ABCD")  # RFC 4733 section 3.2, without flash
 LONGEST = 64  # characters of a number or a name; the rest of a longer one is cut
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 LONGEST_VALUE = 256  # of a header of ours, encoded
 
 _URI = re.compile(r"\b(sips?|tel):([^>?\s]+)", re.IGNORECASE)
-_HEADER = r"^(?:%s)[ \t]*:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)"
-_FROM = re.compile(_HEADER % "From|f", re.IGNORECASE | re.MULTILINE)
-_ASSERTED = re.compile(_HEADER % "P-Asserted-Identity", re.IGNORECASE | re.MULTILINE)
-_PRIVACY = re.compile(_HEADER % "Privacy", re.IGNORECASE | re.MULTILINE)
 _QUOTED_NAME = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*<')
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BARE_NAME = re.compile(r"\s*([^\"<]*?)\s*<")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SEPARATORS = str.maketrans("", "", "-.() ")  # RFC 3966 section 5.1.1
 _DIALLED = re.compile(r"\+?[\d\-.() ]+")
-_HIDDEN = frozenset(("id", "user", "header", "full"))  # RFC 3323 section 4.2, RFC 3325 section 9.3: the caller hides
 USER_SAFE = "+*-_.!~'()&=$,/"  # RFC 3261 section 25.1: unreserved and user-unreserved, without ; and ?
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 _UNREACHABLE = frozenset((404, 408, 410, 604))
@@ -64,25 +60,6 @@ def name_of(address: str) -> str:
         return clean(re.sub(r"\\(.)", r"\1", found[1]))
     found = _BARE_NAME.match(address)
     return clean(found[1]) if found else ""
-
-
-def caller_of(invite: str, trunk: str) -> Caller:
-    """Who calls whom, from the text of an INVITE that a trusted trunk sent.
-
-    DNIS is the user part of the Request-URI. ANI and name come from P-Asserted-Identity (RFC 3325) where the trunk
-    gives one, else from From. Who asked for privacy, or calls from anonymous.invalid (RFC 3323 section 4.1.1.3), has
-    neither.
-    """
-    head = invite.partition("\r\n\r\n")[0]
-    request = head.partition("\r\n")[0].split(" ")
-    dnis = number_of(request[1]) if len(request) > 1 else ""
-    asserted = _ASSERTED.search(head)
-    shown = asserted or _FROM.search(head)
-    wishes = _PRIVACY.search(head)
-    hidden = wishes is not None and any(wish.strip().lower() in _HIDDEN for wish in re.split("[;,]", wishes[1]))
-    if shown is None or hidden or (asserted is None and "anonymous.invalid" in shown[1].lower()):
-        return Caller(ani="", dnis=dnis, trunk=trunk)
-    return Caller(ani=number_of(shown[1]), dnis=dnis, trunk=trunk, name=name_of(shown[1]))
 
 
 def local_uri(caller: Caller, host: str, display_name: str = "") -> str:
@@ -128,16 +105,28 @@ def header_value(name: str, value: str) -> str:
     return encoded
 
 
-def headers_of(values: Mapping[str, str]) -> pj.SipHeaderVector:
+def headers_of(values: Headers) -> pj.SipHeaderVector:
     """Headers of a request or reply. ValueError: a name that is none (RFC 3261 section 25.1, token)."""
     vector = pj.SipHeaderVector()
-    for name, value in values.items():
+    for name, value in values.items() if isinstance(values, Mapping) else values:
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a SIP header")
         header = pj.SipHeader()
         header.hName, header.hValue = name, header_value(name, value)
         vector.append(header)
     return vector
+
+
+def mwi_request(uri: str, own_uri: str, account: str, n_new: int, n_old: int) -> pj.SendRequestParam:
+    """A NOTIFY that nobody asked for, about waiting messages (RFC 3842)."""
+    prm = pj.SendRequestParam()
+    prm.method = "NOTIFY"
+    prm.txOption.targetUri = uri
+    told = {"Event": "message-summary", "Subscription-State": "terminated", "Contact": f"<{own_uri}>"}
+    prm.txOption.headers = headers_of(told)
+    prm.txOption.contentType = "application/simple-message-summary"
+    prm.txOption.msgBody = message_summary(account, n_new, n_old)
+    return prm
 
 
 def message_summary(account: str, n_new: int, n_old: int) -> str:

@@ -112,6 +112,16 @@ class Ways:
         self.n_calls = Counter({IN: 0, OUT: 0})  # now
         self.n_total = Counter({IN: 0, OUT: 0})
 
+    def renew(self, trunk: Trunk, now: float) -> None:
+        """Other settings for the same trunk."""
+        if trunk.max_calls_per_s_out != self.trunk.max_calls_per_s_out:
+            self._bucket = Bucket(trunk.max_calls_per_s_out, now)
+        self.trunk = trunk
+        for destination in self.servers.keys() - set(trunk.destinations):
+            del self.servers[destination]
+        for destination, servers in list(self.servers.items()):
+            self.found(destination, servers, now)
+
     # ---- servers
 
     def found(self, destination: Destination, servers: Sequence[Server], now: float) -> None:
@@ -144,6 +154,7 @@ class Ways:
         return health.gone_at is None or (self.trunk.probing is None and now >= health.gone_at + BACK_S)
 
     def state_of(self, hop: Hop, now: float) -> str:
+        """gone, resting, up, new (nothing heard yet)."""
         health = self.health[hop]
         if health.gone_at is not None:
             return "gone"

@@ -1,7 +1,9 @@
 """INVITEs that PJSIP refuses before anybody hears of them: no codec in common, a broken SDP, no room for another call.
 
 pjsua2 has a callback for them, but only in a subclass of its Endpoint, which would have the bridge's threads enter
-Python at every change of a link. So this sets pjsua's own.
+Python at every change of a link. So this sets pjsua's own. It also gives every call that comes in to the default
+account, which has no credentials; by itself PJSIP looks for an account of the address dialled, and would answer a
+caller's challenge with a trunk's password.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""pjsua's on_rejected_incoming_call as a Python callable. The contract is turned_away.pyi."""
+"""pjsua's on_rejected_incoming_call as a Python callable; and the account that calls in belong to. The contract is turned_away.pyi."""
 
 import logging
 
@@ -17,14 +17,18 @@ cdef extern from "<pjsua-lib/pjsua.h>" nogil:
         int st_code
         pjsip_rx_data *rdata
     ctypedef void (*pjsua_on_rejected_incoming_call_cb)(const pjsua_on_rejected_incoming_call_param *) noexcept
+    ctypedef int pjsua_acc_id
+    ctypedef void (*pjsua_on_acc_find_for_incoming_cb)(const pjsip_rx_data *, pjsua_acc_id *) noexcept
     ctypedef struct pjsua_callback:
         pjsua_on_rejected_incoming_call_cb on_rejected_incoming_call
+        pjsua_on_acc_find_for_incoming_cb on_acc_find_for_incoming
     ctypedef struct pjsua_config:
         pjsua_callback cb
 
 cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
     struct pjsua_data:
         pjsua_config ua_cfg
+        pjsua_acc_id default_acc
     pjsua_data pjsua_var
 
 cdef object told = None
@@ -42,10 +46,15 @@ cdef void on_rejected(const pjsua_on_rejected_incoming_call_param *param) noexce
         logging.getLogger(__name__).exception("an INVITE that PJSIP refused")
 
 
+cdef void take_default(const pjsip_rx_data *rdata, pjsua_acc_id *account) noexcept nogil:
+    account[0] = pjsua_var.default_acc
+
+
 def listen(heard):
     global told
     told = heard
     pjsua_var.ua_cfg.cb.on_rejected_incoming_call = &on_rejected
+    pjsua_var.ua_cfg.cb.on_acc_find_for_incoming = &take_default
 
 
 def forget():

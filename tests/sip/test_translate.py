@@ -5,11 +5,7 @@ import pytest
 
 from engine.callflow.events import Refusal
 from engine.callflow.plan import Caller
-from engine.sip.translate import address_of, caller_of, clean, local_uri, number_of, refusal_of, sip_error
-
-
-def message(*headers: str, uri: str = "sip:100@127.0.0.1") -> str:
-    return "\r\n".join([f"INVITE {uri} SIP/2.0", "Via: SIP/2.0/UDP 127.0.0.1", *headers, "", "From: <sip:body@x>"])
+from engine.sip.translate import address_of, clean, local_uri, number_of, refusal_of, sip_error
 
 
 @pytest.mark.parametrize(
@@ -28,31 +24,6 @@ def message(*headers: str, uri: str = "sip:100@127.0.0.1") -> str:
 )
 def test_number(uri: str, number: str) -> None:
     assert number_of(uri) == number
-
-
-@pytest.mark.parametrize(
-    ("header", "ani", "name"),
-    [
-        ('From: "Ada \\"L\\" <x>" <sip:123@h>;tag=1', "123", 'Ada "L" <x>'),
-        ("f: Ada Lovelace <sip:123@h>", "123", "Ada Lovelace"),
-        ("From: sip:123@h;tag=1", "123", ""),
-        ("From:\r\n  <tel:+1234>", "+1234", ""),
-        ('From: "A\tB\x1b[31m" <sip:1@h>', "1", "A B [31m"),
-        ('From: "张伟" <sip:1@h>', "1", "张伟"),
-        ('From: "Anonymous" <sip:anonymous@anonymous.invalid>;tag=1', "", ""),
-    ],
-)
-def test_caller_by_from(header: str, ani: str, name: str) -> None:
-    assert caller_of(message(header), "t") == Caller(ani=ani, dnis="100", trunk="t", name=name)
-
-
-def test_asserted_identity_beats_from_and_privacy_hides_both() -> None:
-    source = 'From: "Anonymous" <sip:anonymous@anonymous.invalid>'
-    asserted = 'P-Asserted-Identity: "Bob" <sip:+4940555@carrier>'
-    assert caller_of(message(source, asserted), "t").ani == "+4940555"
-    assert caller_of(message(source, asserted, "Privacy: none"), "t").name == "Bob"
-    assert caller_of(message(source, asserted, "Privacy: critical; id"), "t") == Caller(ani="", dnis="100", trunk="t")
-    assert caller_of("INVITE", "t") == Caller(ani="", dnis="", trunk="t")
 
 
 def test_from_of_our_own_invite() -> None:

@@ -44,6 +44,11 @@ ALL = ("P-Asserted-Identity", "Remote-Party-ID", "From")
         (ALL, (PLAIN, "P-Asserted-Identity: <sip:bob@h>, <tel:+49-40-555>"), "bob", ""),
         (ALL, (PLAIN, "P-Asserted-Identity: <sip:h>", "p-asserted-identity:\r\n <tel:+49-40-555>"), "+4940555", ""),
         (ALL, ("f: Ada <sip:123@h>;tag=1",), "123", "Ada"),
+        (ALL, ('From: "Ada \\"L\\" <x>" <sip:123@h>;tag=1',), "123", 'Ada "L" <x>'),
+        (ALL, ("From: sip:123@h;tag=1",), "123", ""),
+        (ALL, ("From:\r\n  <tel:+1234>",), "+1234", ""),
+        (ALL, ('From: "A\tB\x1b[31m" <sip:1@h>',), "1", "A B [31m"),
+        (ALL, ('From: "张伟" <sip:1@h>',), "1", "张伟"),
         (ALL, ('From: "A, <sip:1@x>, B" <sip:2@h>',), "2", "A, <sip:1@x>, B"),
         (ALL, ('From: "sip:110@police" <sip:2@h>',), "2", "sip:110@police"),  # a name that looks like an address
         # privacy
