@@ -9,7 +9,9 @@ reason: nothing waits behind it.
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
+from errno import EACCES, EISDIR
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, event, make_url, select, update
@@ -201,13 +203,24 @@ def open_engine(url: str, busy_s: float = SQLITE_BUSY_S) -> Engine:
                 raise StorageError(f"{url}: a database in memory keeps no records; name a file")
             path = Path(parsed.database)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("ab").close()
+            _see_that_it_can_be_written(path)
             event.listen(engine, "connect", _prepare_sqlite)
     except (ArgumentError, ImportError) as error:
         raise StorageError(f"{url}: {error}") from None
     except OSError as error:
         raise StorageError(f"{url}: {error.strerror}") from None
     return engine
+
+
+def _see_that_it_can_be_written(path: Path) -> None:
+    """A database that is there is not opened for that: closing any descriptor of a file gives up all locks that this
+    process has on it, SQLite's too, and another process would then take the WAL away from under us. Raises OSError."""
+    if not path.exists():
+        path.touch()
+    elif path.is_dir():
+        raise IsADirectoryError(EISDIR, "Is a directory")
+    elif not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(EACCES, "Permission denied")
 
 
 def _prepare_sqlite(connection: object, _record: object) -> None:

@@ -6,6 +6,8 @@ must fail.
 """
 
 import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -255,3 +257,22 @@ def test_a_file_that_is_no_database_is_said_at_once_and_left_alone(tmp_path):
     with pytest.raises(StorageError, match="not a database"):
         Store(f"sqlite:///{file}", Journal(tmp_path / "records.jsonl"), tmp_path / "refused.jsonl")
     assert file.read_text().startswith("minutes")
+
+
+def test_opening_it_twice_leaves_no_lock_behind_that_another_process_breaks(tmp_path):
+    """`agner customers add` beside a daemon, whose rooms open the database one by one: who closes last is not the last
+    that has it open, and leaves the WAL."""
+    url = f"sqlite:///{tmp_path}/agner.db"
+    first = store.open_engine(url)
+    with first.connect() as connection:
+        connection.exec_driver_sql("create table t (n int)")
+        connection.commit()
+        store.open_engine(url).dispose()
+        reads = f"with open_engine({url!r}).connect() as c: c.exec_driver_sql('select * from t').all()"
+        subprocess.run([sys.executable, "-c", f"from engine.records.store import open_engine\n{reads}"], check=True)
+        assert (tmp_path / "agner.db-wal").stat().st_size > 0
+        assert (tmp_path / "agner.db-shm").exists()
+        connection.exec_driver_sql("insert into t values (1)")
+        connection.commit()
+    with store.open_engine(url).connect() as other:
+        assert other.exec_driver_sql("select n from t").scalars().all() == [1]
