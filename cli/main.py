@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "blacklist": ("cli.blacklist", "Show or change who is not let in."),
     "callbacks": ("cli.callbacks", "Show the calls that customers are owed; change one."),
     "messages": ("cli.messages", "Show voicemail; set the PIN of a box."),
+    "phones": ("cli.phones", "Show the agents' phones; set a phone's password."),
     "ladder": ("cli.ladder", "Draw a call from the trace."),
     "replay": ("cli.replay", "Play a traced day again; or with other plans and staff."),
     "completion": ("cli.main", "Print the completion script of a shell."),

@@ -23,6 +23,7 @@ from engine.callflow.blacklist import Blacklist
 from engine.callflow.errors import CallError
 from engine.callflow.record import CallbackEntry
 from engine.callflow.settings import Settings
+from engine.callflow.staff import who_registers
 from engine.config.settings import read_settings
 from engine.config.yaml_nodes import Report
 from engine.control import ControlError, ControlServer
@@ -30,12 +31,15 @@ from engine.errands import Errands
 from engine.load import Load
 from engine.media import sounds
 from engine.media.media import Media
+from engine.records import passwords
+from engine.records.bindings import Bindings
 from engine.records.promises import Promises
 from engine.records.questions import Questions
 from engine.records.store import StorageError
 from engine.records.writer import Records
 from engine.reload import Reload
 from engine.sip.endpoint import Endpoint
+from engine.sip.phones import Phones
 from engine.switch import Rooms, Setup, Switch, boxes, recording_path
 from engine.trace import Trace
 
@@ -94,7 +98,8 @@ class Daemon:
                 self.records = attempts.make(
                     lambda: Records(settings.storage, self.clock.to_utc, state, find_recording=self._find_recording)
                 )
-            self.sip = attempts.make(lambda: self._endpoint(settings))
+            self.phones = attempts.make(lambda: self._phones(loaded, state))
+            self.sip = attempts.make(lambda: self._endpoint(settings, self.phones))
             if not attempts.problems:
                 self.media = attempts.make(lambda: Media(recorded, settings.recording.rate))
         self.trace = Trace(state / "trace", settings.trace_days)
@@ -140,7 +145,12 @@ class Daemon:
             problems += str(error).splitlines()
         return problems
 
-    def _endpoint(self, settings: Settings) -> Endpoint:
+    def _phones(self, loaded: config.Configuration, state: Path) -> Phones:
+        how = loaded.settings.registrar
+        known, kept = passwords.load(state, how.realm), Bindings(state / "phones.jsonl")
+        return Phones(how, who_registers(loaded.staff), known, kept, self.clock.now, self.clock.to_utc)
+
+    def _endpoint(self, settings: Settings, phones: Phones | None = None) -> Endpoint:
         return Endpoint(
             settings.sip,
             settings.trunks,
@@ -149,6 +159,7 @@ class Daemon:
             lambda call, news: self.switch.post(call, news),
             lambda: self.switch.new_call(),
             self.clock.now,
+            phones,
         )
 
     def _tell_trace(self, now: float, verb: str, arguments: dict[str, Any], followed: Followed) -> None:
@@ -204,12 +215,29 @@ class Daemon:
         wait_s = min(WAIT_S, max(0.0, self.switch.deadline() - self.clock.now()))
         self.sip.poll(wait_s)
         began = self.clock.now()
+        self._take_phones(began)
         self.switch.round(began)
         self.control.serve(self.board.answer)
         self.reload.serve()
         if began >= self._read_at:
             self._read_database()
         self._note_load(began, self.clock.now())
+
+    def read_passwords(self) -> int:
+        """Of phones: somebody changed them. How many there are; raises ControlError."""
+        settings = self.running.settings
+        try:
+            known = passwords.load(Path(settings.folder), settings.registrar.realm)
+        except passwords.Unreadable as error:
+            raise ControlError(str(error)) from None
+        self.phones.set_credentials(known)
+        return len(known)
+
+    def _take_phones(self, now: float) -> None:
+        """An agent whose last phone is gone gets no calls until one is back."""
+        for agent, is_there in self.phones.take_changes():
+            if agent in self.running.staff.agents:
+                (self.acd.phone_back if is_there else self.acd.phone_gone)(agent, now)
 
     def _note_load(self, began: float, ended: float) -> None:
         self.load.note_round(began, ended - began)

@@ -58,6 +58,8 @@ class Board:
             "blacklist_changed": self.blacklist_changed,
             "messages_changed": self.messages_changed,
             "messages": self.messages,
+            "phones": lambda: self._daemon.phones.rows(),
+            "passwords_changed": lambda: {"passwords": self._daemon.read_passwords()},
             "surges": self.surges,
             "bans": self.bans,
             "ban_lift": self.ban_lift,

@@ -197,7 +197,7 @@ class Day:
 
     def _take_acd(self, now: float, verb: str, args: Row, out: list[Any]) -> None:
         self.tallies.take(now, verb, args, out)
-        if verb in ("log_in", "log_out", "ready", "not_ready"):
+        if verb in ("log_in", "log_out", "ready", "not_ready", "phone_gone", "phone_back"):
             self._take_agent(now, verb, args)
         elif verb == "enqueue":
             self._take_enqueue(now, args)

@@ -20,6 +20,7 @@ from engine import config
 from engine.acd import NoRoom
 from engine.callflow.errors import CallError
 from engine.callflow.settings import Settings
+from engine.callflow.staff import who_registers
 from engine.config.difference import RESTART, Change, difference
 from engine.control import ControlError
 from engine.encoding import digest
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from engine.app import Daemon
 
 log = logging.getLogger("agner")
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -116,6 +118,7 @@ class Reload:
             raise ControlError(f"{error}; a restart makes room") from None
         daemon.media.renew(read.recorded)
         daemon.errands.look_ups = settings.look_ups
+        daemon.phones.configure(who_registers(loaded.staff))
         daemon.switch.apply(Setup(settings, loaded.staff, loaded.book))
         daemon.running = replace(loaded, settings=settings)
         return outcome

@@ -27,6 +27,8 @@ _ASK: Mapping[str, Callable[[Acd, "Exact", Row, float], None]] = {
     "log_out": lambda acd, run, args, now: acd.log_out(args["agent"], now),
     "ready": lambda acd, run, args, now: acd.ready(args["agent"], now),
     "not_ready": lambda acd, run, args, now: acd.not_ready(args["agent"], args["reason"], now),
+    "phone_gone": lambda acd, run, args, now: acd.phone_gone(args["agent"], now),
+    "phone_back": lambda acd, run, args, now: acd.phone_back(args["agent"], now),
     "enqueue": lambda acd, run, args, now: acd.enqueue(args["call"], run.step(args), now, args.get("arrival")),
     "leave": lambda acd, run, args, now: acd.leave(args["call"], args["outcome"], now),
     "take": lambda acd, run, args, now: acd.take(args["offer"], now),

@@ -166,30 +166,31 @@ class Acd:
                 state, reason, _ = self.core.agent_state(handle)
                 self._spans.begin(handle, name, state, self.reason_text(reason), now)
 
-    # ---- agents, as people ask
+    # ---- agents, as people and their phones say. In talk, out or not ready is after the call; no phone: no calls
 
     def log_in(self, agent: str, now: float) -> None:
-        handle = self._agent(agent)
-        self.advance(now)
-        self.core.log_in(handle, now)
-        self._tell(now, "log_in", {"agent": agent}, self._collect(now))
+        self._ask("log_in", agent, now)
 
     def log_out(self, agent: str, now: float) -> None:
-        """In talk: after the call."""
-        handle = self._agent(agent)
-        self.advance(now)
-        self.core.log_out(handle, now)
-        self._tell(now, "log_out", {"agent": agent}, self._collect(now))
+        self._ask("log_out", agent, now)
 
     def ready(self, agent: str, now: float) -> None:
-        """Raises IllegalMove if the agent is logged out."""
+        self._ask("ready", agent, now)
+
+    def phone_gone(self, agent: str, now: float) -> None:
+        self._ask("phone_gone", agent, now)
+
+    def phone_back(self, agent: str, now: float) -> None:
+        self._ask("phone_back", agent, now)
+
+    def _ask(self, verb: str, agent: str, now: float) -> None:
         handle = self._agent(agent)
         self.advance(now)
-        self.core.ready(handle, now)
-        self._tell(now, "ready", {"agent": agent}, self._collect(now))
+        getattr(self.core, verb)(handle, now)
+        self._tell(now, verb, {"agent": agent}, self._collect(now))
 
     def not_ready(self, agent: str, reason: str, now: float) -> None:
-        """At once, in talk after wrap-up. Raises IllegalMove if the agent is logged out."""
+        """At once, in talk after wrap-up. Raises IllegalMove if the agent is logged out, as ready() does."""
         handle = self._agent(agent)
         number = self._reasons.index(reason) if reason in self._reasons else len(self._reasons)
         self.advance(now)

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.callflow.settings import Gate, Limits, Recording, Settings, Sip, WebLookUp
 from engine.config import scalars
+from engine.config.registrar import read_registrar
 from engine.config.trunks import read_trunks
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
 
@@ -30,9 +31,9 @@ def read_settings(path: Path, report: Report) -> Settings:
         limits = _limits(top.get("limits"))
         recording = _recording(top.get("recording"))
         trunks = read_trunks(top.need("trunks"))
-        look_ups = _look_ups(top.get("look-ups"))
+        look_ups, registrar = _look_ups(top.get("look-ups")), read_registrar(top.get("registrar"))
         _check_ports(top, sip, limits)
-        return Settings(sip, trunks, limits, recording, look_ups=look_ups, **_top(top))
+        return Settings(sip, trunks, limits, recording, look_ups=look_ups, registrar=registrar, **_top(top))
 
 
 def _top(top: Section) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from typing import Any
 
 from engine.callflow.ladder import MOST_TERMS, both
 from engine.callflow.settings import SoundFiles, Trunk
-from engine.callflow.staff import Agent, Policy, Queue, Serves, Staff, able, meets
+from engine.callflow.staff import REGISTERED, Agent, Policy, Queue, Serves, Staff, able, meets
 from engine.callflow.steps import Needs, needs_text
 from engine.config import scalars
 from engine.config.items import read_announces, read_music
 from engine.config.needs import known, read_levels, read_needs
 from engine.config.promises import check_names, read_promises
 from engine.config.values import ALWAYS, QUEUED, WAITING
-from engine.config.yaml_nodes import Report, Section, Value, read_yaml
+from engine.config.yaml_nodes import Report, Section, Value, guess, read_yaml
 
 STRATEGIES = (
     "longest idle",
@@ -202,13 +202,23 @@ def _agent(
         return Agent(
             id=ident,
             name=text,
-            phone=scalars.sip_uri(phone) if phone else "",
+            phone=_phone(phone, ident) if phone else "",
             skills=read_levels(levels, skills, instead=100) if levels else {},
             queues=_serves(served, queues) if served else (),
             at_start=_at_start(at_start) if at_start else "logged_out",
             groups=tuple(known(item, groups, "group", "staff.yaml") for item in member.items()) if member else (),
             wrap_up_s=scalars.duration(wrap_up) if wrap_up else None,
         )
+
+
+def _phone(value: Value, agent: str) -> str:
+    """`registered`, or the SIP address of a phone that is always there."""
+    if value.is_scalar and value.node.value.strip() == "registered":
+        return REGISTERED + agent
+    if value.is_scalar and (near := guess(value.text(), ("registered",))):
+        value.complain(f"phone: {value.text()!r} is neither `registered` nor a SIP address{near}")
+        return ""
+    return scalars.sip_uri(value)
 
 
 def _at_start(value: Value) -> str:

@@ -86,13 +86,16 @@ class Phones:
         self._changed.clear()
         return changes
 
-    def configure(self, agents: Collection[str], credentials: Credentials) -> None:
-        """Another configuration, or other passwords: phones that are logged in stay so, while their agents stay."""
-        self._digest.credentials = credentials
+    def configure(self, agents: Collection[str]) -> None:
+        """Another staff: phones that are logged in stay so, while their agents stay."""
         self._changed |= self._agents ^ frozenset(agents)
         self._agents = frozenset(agents)
         self.registrar.set_agents(agents)
         gate.take_registers(bool(self._agents))
+
+    def set_credentials(self, credentials: Credentials) -> None:
+        """Other passwords: they are asked for at the phones' next REGISTER."""
+        self._digest.credentials = credentials
 
     def rows(self) -> list[Row]:
         """Every binding as it stands, and agents without any."""
