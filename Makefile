@@ -3,10 +3,13 @@ PY := .venv/bin/python
 PJSIP = $(shell $(PY) -c 'import json, sys; print(json.load(open(sys.prefix + "/agner-pjsip.json"))["include_dir"])')
 C_PARTS = $(wildcard engine/*/*.c benchmarks/*/*.c)
 LINTED = $(wildcard engine cli tests benchmarks prompts pjsip docs setup.py)
+# Tests that touch neither the network nor a clock: they share the cores. All others have the machine to themselves.
+PURE = $(filter tests/acd/ tests/arch/ tests/config/ tests/core/ tests/floor/ tests/records/ tests/replay/ tests/switch/,\
+  $(wildcard tests/*/))
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check lint bench bench-core prove golden prompts pictures clean distclean
+.PHONY: help setup demo run test check lint bench bench-core prove siege fuzz golden prompts pictures clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,12 +29,13 @@ run:  ## the daemon with config/, printing how to point a softphone at it
 test:  ## every check and every test
 	@./bootstrap test
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest tests $(ARGS)
+	$(PY) -m pytest -n auto --dist loadfile $(PURE) $(ARGS)
+	$(PY) -m pytest $(filter-out $(PURE),$(wildcard tests/*/)) $(ARGS)
 
 check:  ## the fast loop, under a minute: lint, types, C warnings, tests without calls
 	@./bootstrap test
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -q $(wildcard tests/setup tests/arch tests/config tests/floor tests/core) $(ARGS)
+	$(PY) -m pytest -q -n auto --dist loadfile $(filter-out tests/records/ tests/replay/,$(PURE)) $(ARGS)
 
 lint:
 	.venv/bin/ruff check $(LINTED)
@@ -53,6 +57,14 @@ bench-core:  ## what one decision of the ACD core costs
 prove:  ## the long proofs: random schedules against the model, with their controls
 	@./bootstrap test
 	$(PY) -m pytest tests -m prove --timeout 0 $(ARGS)
+
+siege:  ## the long floods, partitions and churn against the real daemon, as root; minutes of full CPUs
+	@./bootstrap test
+	$(PY) -m pytest tests/siege -m siege -s --timeout 0 $(ARGS)
+
+fuzz:  ## 100,000 mutated messages to the real daemon; SEEDS=17 or SEEDS=17-40 replays those alone
+	@./bootstrap test
+	SEEDS=$(SEEDS) $(PY) -m pytest tests/siege -m fuzz -s --timeout 0 $(ARGS)
 
 golden:  ## rewrite the golden files; review the diff
 	@./bootstrap test
