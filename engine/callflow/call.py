@@ -114,10 +114,12 @@ class Call:
         if isinstance(row, Late):
             self.late = row.reason
             return []
-        asked = list(_HANDLERS[row.handler](self, event, now))
-        if row.state is not self.state:
-            self.state, self.since = row.state, now
+        is_new = row.state is not self.state
+        if is_new:
             self.due, self.typed = None, ""
+        asked = list(_HANDLERS[row.handler](self, event, now))
+        if is_new:
+            self.state, self.since = row.state, now
         self.deadline = self._timer(now)
         return asked
 

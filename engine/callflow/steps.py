@@ -129,7 +129,7 @@ class Record(Step):
 
 @dataclass(frozen=True, slots=True)
 class Voicemail(Step):
-    """Take a message after a tone: until any key, or max_s. A caller who hangs up has left it."""
+    """Take a message after a tone, which any key skips: until any key, or max_s. A caller who hangs up has left it."""
 
     results: ClassVar[tuple[str, ...]] = ("done", "too_short")
 

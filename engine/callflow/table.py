@@ -5,6 +5,7 @@ because a row fixes the next state whatever its handler finds: tests/golden/call
 
 States:  NEW        nothing decided yet
          ROUTING    the plan is at work: answering, playing, asking, looking up, deciding
+         TONE       the caller hears the tone before a message
          MESSAGE    the caller leaves a message
          QUEUED     waiting for an agent, hearing music
          OFFERING   waiting, and the phones of reserved agents ring
@@ -30,6 +31,7 @@ from engine.callflow.events import Event
 class State(StrEnum):
     NEW = "NEW"
     ROUTING = "ROUTING"
+    TONE = "TONE"
     MESSAGE = "MESSAGE"
     QUEUED = "QUEUED"
     OFFERING = "OFFERING"
@@ -173,7 +175,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.ErrandDone: Move(S.ROUTING, "go_on_done"),
         ev.TimeUp: Move(S.ROUTING, "go_on_late"),
         ev.RecordPlanned: Move(S.ROUTING, "record"),
-        ev.VoicemailPlanned: Move(S.MESSAGE, "take_message"),
+        ev.VoicemailPlanned: Move(S.TONE, "take_message"),
         ev.MessagesPlanned: Move(S.ROUTING, "open_mailbox"),
         ev.MailboxOpened: Move(S.ROUTING, "list_messages"),
         ev.MailboxRefused: Move(S.ROUTING, "refuse_mailbox"),
@@ -185,8 +187,17 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         **_NO_OFFERS,
         **_ENDINGS,
     },
-    S.MESSAGE: {
+    S.TONE: {
         ev.PlayFinished: Move(S.MESSAGE, "open_message"),
+        ev.CallerDigit: Move(S.MESSAGE, "skip_tone"),
+        **_NO_ERRAND,
+        **_given_back(S.TONE),
+        **_NO_QUEUE,
+        **_NO_OFFERS,
+        **_ENDINGS,
+    },
+    S.MESSAGE: {
+        ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: Move(S.ROUTING, "end_message"),
         ev.TimeUp: Move(S.ROUTING, "end_message"),
         **_NO_ERRAND,
@@ -321,6 +332,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
 _RULED_OUT: Mapping[State, tuple[type[Event], ...]] = {
     S.NEW: tuple(e for e in ev.CALL_EVENTS if e not in _ARRIVALS),
     S.ROUTING: (*_ARRIVALS, *_CUSTOMER, ev.LegsGone),
+    S.TONE: (*_NOT_NOW, *_CUSTOMER, ev.TimeUp),
     S.MESSAGE: (*_NOT_NOW, *_CUSTOMER),
     S.QUEUED: (*_NOT_NOW, *_CUSTOMER),
     # the offer becomes the talk with the answer, and only a talk is greeted and has an end

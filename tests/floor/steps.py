@@ -82,13 +82,13 @@ def talking(play: Callable[..., Playbook], step: steps.Queue = SUPPORT) -> Playb
     return greeting(play, step) >> ev.Greeted(1) << do.Bridge(1)
 
 
+def hearing_tone(play: Callable[..., Playbook]) -> Playbook:
+    return answered(play) >> ev.VoicemailPlanned(VOICEMAIL) << do.PlayPrompts(1, ("beep",), "zh")
+
+
 def leaving_message(play: Callable[..., Playbook]) -> Playbook:
     """The tone has ended."""
-    return (
-        answered(play)
-        >> ev.VoicemailPlanned(VOICEMAIL) << do.PlayPrompts(1, ("beep",), "zh")
-        >> ev.PlayFinished(1) << do.StartMessage("queue:support")
-    )
+    return hearing_tone(play) >> ev.PlayFinished(1) << do.StartMessage("queue:support")
 
 
 def calling_back(play: Callable[..., Playbook], began: ev.CallbackBegan = CALL_BACK) -> Playbook:

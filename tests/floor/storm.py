@@ -44,7 +44,8 @@ RULES = [
 ]
 CALLER = plan.Caller(ani="13800138000", dnis="4008001234", trunk="carrier")
 GREETING = ("you_asked_for_a_call",)
-WITHOUT_TIMER = (State.NEW, State.OFFERING, State.GREETING, State.ENDED)
+ALONE = (State.ROUTING, State.TONE, State.MESSAGE, State.QUEUED, State.REACHING, State.CLOSING)
+WITHOUT_TIMER = (State.NEW, State.TONE, State.OFFERING, State.GREETING, State.ENDED)
 
 
 class Storm:
@@ -283,7 +284,7 @@ class Storm:
             raise Fault("bridge: agent and caller wait for each other")
         if isinstance(event, ev.TalkEnded) and not call.late:
             self.talk_ends()
-        if call.offers and call.state in (State.ROUTING, State.MESSAGE, State.QUEUED, State.REACHING, State.CLOSING):
+        if call.offers and call.state in ALONE:
             raise Fault(f"leg: offers are open in {call.state}")
         if self.is_message_open and call.state is not State.MESSAGE:
             raise Fault(f"record: a message is left open in {call.state}")

@@ -79,6 +79,8 @@ def call_in(state: State) -> Call:
             return Playbook().call
         case State.ROUTING:
             return steps.answered(Playbook).call
+        case State.TONE:
+            return steps.hearing_tone(Playbook).call
         case State.MESSAGE:
             return steps.leaving_message(Playbook).call
         case State.QUEUED:

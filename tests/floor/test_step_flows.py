@@ -12,7 +12,18 @@ from engine.callflow.errors import MediaError
 from engine.callflow.table import State
 from tests.floor import steps
 from tests.floor.playbook import after, at, cdr, expire, segment, state
-from tests.floor.steps import HERE, NOWHERE, answered, arrived, greeting, hang_up, leaving_message, offering, queued
+from tests.floor.steps import (
+    HERE,
+    NOWHERE,
+    answered,
+    arrived,
+    greeting,
+    hang_up,
+    hearing_tone,
+    leaving_message,
+    offering,
+    queued,
+)
 
 BYE = ev.CallerGone(200, "BYE")
 CANCEL = ev.CallerGone(487, "CANCEL")
@@ -64,6 +75,15 @@ def test_a_trunk_without_early_media_is_answered(play):
 @pytest.mark.parametrize("again", [ev.AnswerPlanned(steps.ANSWER), ev.EarlyMediaPlanned(steps.EARLY)])
 def test_a_caller_is_answered_once(play, again):
     answered(play) >> again << do.TakeStep("done")
+
+
+def test_an_answer_after_early_media_of_a_trunk_that_has_none(play):
+    (
+        arrived(play)
+        >> ev.EarlyMediaPlanned(steps.EARLY) << do.AnswerCaller()
+        >> ev.CallerAnswered() << do.StartRecording << do.TakeStep("done")
+        >> ev.AnswerPlanned(steps.ANSWER) << do.TakeStep("done")
+    )
 
 
 def test_early_media_once(play):
@@ -271,19 +291,22 @@ def test_who_hangs_up_at_once_has_left_none(play):
 
 
 def test_who_hangs_up_during_the_tone(play):
+    hearing_tone(play) >> BYE >> ev.LegsGone() << cdr(disposition="caller_left")
+
+
+def test_a_key_during_the_tone_begins_the_message(play):
     (
-        answered(play)
-        >> ev.VoicemailPlanned(steps.VOICEMAIL) << do.PlayPrompts(1, ("beep",), "zh")
-        >> BYE >> ev.LegsGone() << cdr(disposition="caller_left")
+        hearing_tone(play)
+        >> key("#") << do.StopPrompts() << do.StartMessage("queue:support") << state(State.MESSAGE)
+        >> ev.PlayFinished(1)
+        >> after(5) >> key("#") << do.StopMessage(keep=True) << do.TakeStep("done")
     )
 
 
-def test_a_key_during_the_tone(play):
-    (
-        answered(play)
-        >> ev.VoicemailPlanned(steps.VOICEMAIL) << do.PlayPrompts(1, ("beep",), "zh")
-        >> key("#") << do.StopPrompts() << do.TakeStep("too_short")
-    )
+def test_a_message_begun_by_a_key_has_its_whole_time(play):
+    hearing_tone(play) >> at(0.5) >> key("1") << do.StopPrompts << do.StartMessage >> at(120) >> expire() << (
+        do.StopMessage(keep=True)
+    ) << do.TakeStep("done")
 
 
 def test_a_room_fails_during_a_message(play):

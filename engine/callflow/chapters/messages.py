@@ -22,17 +22,24 @@ def take_message(call: Call, event: ev.VoicemailPlanned, now: float) -> Iterator
 
 def open_message(call: Call, event: ev.PlayFinished, now: float) -> Iterator[Command]:
     """The tone has ended."""
-    assert call.voicemail
     call.play = 0
+    yield _begin(call, now)
+
+
+def skip_tone(call: Call, event: ev.CallerDigit, now: float) -> Iterator[Command]:
+    """Whoever knows the mailbox presses any key and speaks."""
+    yield call.cut_play()
+    yield _begin(call, now)
+
+
+def _begin(call: Call, now: float) -> Command:
+    assert call.voicemail
     call.message_began_at = now
     call.due = now + call.voicemail.max_s
-    yield do.StartMessage(call.voicemail.box)
+    return do.StartMessage(call.voicemail.box)
 
 
 def end_message(call: Call, event: ev.CallerDigit | ev.TimeUp, now: float) -> Iterator[Command]:
-    """A key during the tone ends a message in which nothing was said."""
-    if call.play:
-        yield call.cut_play()
     is_kept = is_long_enough(call, now)
     yield from close_message(call, now)
     yield do.TakeStep("done" if is_kept else "too_short")
