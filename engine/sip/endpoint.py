@@ -157,10 +157,10 @@ class Endpoint:
         heapq.heappush(self._silent_from, (self.now() + self._settings.ringing_within_s, leg))
         if uri.startswith(REGISTERED):
             fork = self._legs[leg] = Fork(self, call, leg, offer)
-            for phone in self._uris_of(uri):
+            for binding in self._phones.reachable(uri.removeprefix(REGISTERED)) if self._phones else ():
                 branch = Branch(fork)
                 branch.leg = CalledLeg(branch, call, leg, offer)
-                self._invite(branch.leg, phone, caller, headers, display_name)
+                self._invite(branch.leg, dialled(binding), caller, headers, display_name)
             fork.complete()
         else:
             called = self._legs[leg] = CalledLeg(self, call, leg, offer)
@@ -184,10 +184,11 @@ class Endpoint:
             call.take_key(key, IN_BAND)
 
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
-        for phone in self._uris_of(uri):
-            self._notify_mwi(phone, account, n_new, n_old)
-
-    def _notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
+        if uri.startswith(REGISTERED):
+            if self._phones:
+                summary = translate.message_summary(account, n_new, n_old)
+                self._phones.notify(uri.removeprefix(REGISTERED), summary)
+            return
         prm = translate.mwi_request(uri, library.own_uri(self._settings), account, n_new, n_old)
         assert self.account
         try:
@@ -305,13 +306,6 @@ class Endpoint:
             if not called.is_over:
                 called.refused(503)
                 called.endpoint.forget(called)
-
-    def _uris_of(self, phone: str) -> list[str]:
-        """What to dial for an agent's phone, or for all phones that are logged in for the agent."""
-        if not phone.startswith(REGISTERED):
-            return [phone]
-        found = self._phones.reachable(phone.removeprefix(REGISTERED)) if self._phones else []
-        return [dialled(binding) for binding in found]
 
     def _answer(self, call: CallerLeg, status: int) -> bool:
         prm = library.audio_only()

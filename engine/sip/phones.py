@@ -73,6 +73,12 @@ class Phones:
     def reachable(self, agent: str) -> list[Binding]:
         return self.registrar.reachable(agent)
 
+    def notify(self, agent: str, summary: str) -> None:
+        """Each of the agent's phones is told how many messages wait (RFC 3842)."""
+        for binding in self.reachable(agent):
+            if not requests.notify(binding.uri, self._own_uri, routes(binding), summary):
+                log.warning("agent %s: the phone at %s:%d/%s cannot be told", agent, *binding.flow)
+
     # ---- for the application
 
     def take_changes(self) -> list[tuple[str, bool]]:

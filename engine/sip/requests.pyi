@@ -23,3 +23,6 @@ def close() -> None:
 
 def ping(number: int, uri: str, own_uri: str, routes: Sequence[str]) -> bool:
     """One OPTIONS, once; the first of `routes` says where it goes. False: it cannot be sent."""
+
+def notify(uri: str, own_uri: str, routes: Sequence[str], summary: str) -> bool:
+    """A NOTIFY with this message summary (RFC 3842), sent until it is answered or time is up."""

@@ -46,6 +46,7 @@ cdef extern from "requests_module.h" nogil:
     int agner_requests_open(pjsip_endpoint *, const agner_listeners *)
     void agner_requests_close()
     void agner_reply_add(agner_reply *, const char *, int, const char *, int)
+    int agner_requests_notify(const pj_str_t *, const pj_str_t *, const pj_str_t *, unsigned, const pj_str_t *)
     int agner_requests_ping(unsigned long long, const pj_str_t *, const pj_str_t *, const pj_str_t *, unsigned)
 
 cdef extern from "<pjsua-lib/pjsua.h>" nogil:
@@ -77,15 +78,27 @@ def close():
 
 
 def ping(unsigned long long number, str uri, str own_uri, routes):
-    texts = [text.encode() for text in (uri, own_uri, *routes)]
-    cdef pj_str_t strings[2 + MOST_ROUTES]
-    cdef unsigned n = 0
-    if len(texts) > 2 + MOST_ROUTES:
-        return False
-    for text in texts:
-        strings[n].ptr, strings[n].slen = <char *><const char *>text, len(text)
-        n += 1
-    return agner_requests_ping(number, &strings[0], &strings[1], &strings[2], n - 2) == 0
+    cdef pj_str_t strings[MOST_ROUTES + 3]
+    texts = [text.encode() for text in (uri, own_uri, *routes)]  # holds what the strings point to
+    cdef int n = _fill(strings, texts)
+    return n > 0 and agner_requests_ping(number, &strings[0], &strings[1], &strings[2], n - 2) == 0
+
+
+def notify(str uri, str own_uri, routes, str summary):
+    cdef pj_str_t strings[MOST_ROUTES + 3]
+    texts = [text.encode() for text in (uri, own_uri, summary, *routes)]
+    cdef int n = _fill(strings, texts)
+    return n > 0 and agner_requests_notify(&strings[0], &strings[1], &strings[3], n - 3, &strings[2]) == 0
+
+
+cdef int _fill(pj_str_t *strings, list texts) except -1:
+    """How many; 0: too many."""
+    cdef int n
+    if len(texts) > MOST_ROUTES + 3:
+        return 0
+    for n in range(len(texts)):
+        strings[n].ptr, strings[n].slen = <char *><const char *>texts[n], len(texts[n])
+    return len(texts)
 
 
 cdef void on_register(const agner_register *found, agner_reply *reply) noexcept with gil:

@@ -204,30 +204,63 @@ static pj_bool_t on_response(pjsip_rx_data *rdata)
     return PJ_TRUE;
 }
 
-pj_status_t agner_requests_ping(unsigned long long number, const pj_str_t *uri, const pj_str_t *own_uri,
-                                const pj_str_t *routes, unsigned n_routes)
+static pj_status_t add_routes(pjsip_tx_data *tdata, const pj_str_t *routes, unsigned n_routes)
 {
-    static const pj_str_t name = {"Route", 5}, accept = {"Accept", 6}, sdp = {"application/sdp", 15};
-    char text[MARK_CHARS + 24];
-    pj_str_t call_id = {text, pj_ansi_snprintf(text, sizeof text, "%s%llu", requests.mark, number)};
-    pjsip_tx_data *tdata;
-    pj_status_t status = pjsip_endpt_create_request(requests.endpoint, &pjsip_options_method, uri, own_uri, uri,
-                                                    own_uri, &call_id, 1, NULL, &tdata);
-    if (status != PJ_SUCCESS)
-        return status;
-    pjsip_msg_add_hdr(tdata->msg, (pjsip_hdr *)pjsip_generic_string_hdr_create(tdata->pool, &accept, &sdp));
+    static const pj_str_t name = {"Route", 5};
     for (unsigned n = 0; n < n_routes; ++n) {
         pj_str_t copy;
         pjsip_hdr *header;
         pj_strdup_with_null(tdata->pool, &copy, &routes[n]);
         header = pjsip_parse_hdr(tdata->pool, &name, copy.ptr, copy.slen, NULL);
-        if (!header) {
-            pjsip_tx_data_dec_ref(tdata);
+        if (!header)
             return PJSIP_EINVALIDHDR;
-        }
         pj_list_insert_nodes_before(&tdata->msg->hdr, header);
     }
+    return PJ_SUCCESS;
+}
+
+static void add_header(pjsip_tx_data *tdata, const char *name, const char *value)
+{
+    pj_str_t texts[2] = {pj_str((char *)name), pj_str((char *)value)};
+    pjsip_msg_add_hdr(tdata->msg, (pjsip_hdr *)pjsip_generic_string_hdr_create(tdata->pool, &texts[0], &texts[1]));
+}
+
+static pj_status_t make(const pjsip_method *method, const pj_str_t *uri, const pj_str_t *own_uri,
+                        const pj_str_t *routes, unsigned n_routes, const pj_str_t *call_id, pjsip_tx_data **tdata)
+{
+    pj_status_t status = pjsip_endpt_create_request(requests.endpoint, method, uri, own_uri, uri, own_uri, call_id, 1,
+                                                    NULL, tdata);
+    if (status == PJ_SUCCESS && (status = add_routes(*tdata, routes, n_routes)) != PJ_SUCCESS)
+        pjsip_tx_data_dec_ref(*tdata);
+    return status;
+}
+
+pj_status_t agner_requests_ping(unsigned long long number, const pj_str_t *uri, const pj_str_t *own_uri,
+                                const pj_str_t *routes, unsigned n_routes)
+{
+    char text[MARK_CHARS + 24];
+    pj_str_t call_id = {text, pj_ansi_snprintf(text, sizeof text, "%s%llu", requests.mark, number)};
+    pjsip_tx_data *tdata;
+    pj_status_t status = make(&pjsip_options_method, uri, own_uri, routes, n_routes, &call_id, &tdata);
+    if (status != PJ_SUCCESS)
+        return status;
+    add_header(tdata, "Accept", "application/sdp");
     return pjsip_endpt_send_request_stateless(requests.endpoint, tdata, NULL, NULL);
+}
+
+pj_status_t agner_requests_notify(const pj_str_t *uri, const pj_str_t *own_uri, const pj_str_t *routes,
+                                  unsigned n_routes, const pj_str_t *summary)
+{
+    static const pjsip_method notify = {PJSIP_OTHER_METHOD, {"NOTIFY", 6}};
+    static const pj_str_t type = {"application", 11}, subtype = {"simple-message-summary", 22};
+    pjsip_tx_data *tdata;
+    pj_status_t status = make(&notify, uri, own_uri, routes, n_routes, NULL, &tdata);
+    if (status != PJ_SUCCESS)
+        return status;
+    add_header(tdata, "Event", "message-summary");
+    add_header(tdata, "Subscription-State", "terminated");
+    tdata->msg->body = pjsip_msg_body_create(tdata->pool, &type, &subtype, summary);
+    return pjsip_endpt_send_request(requests.endpoint, tdata, -1, NULL, NULL);
 }
 
 /* ---- connections */

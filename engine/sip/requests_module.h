@@ -1,5 +1,5 @@
 /* REGISTER requests out of PJSIP as plain values and their answers back; OPTIONS out and their answers in; connections
- * that close. All stateless: neither a transaction nor a dialog is made, so 10,000 phones cost PJSIP nothing.
+ * that close. Both are stateless: neither a transaction nor a dialog is made, so 10,000 phones cost PJSIP nothing.
  *
  * Counterpart: requests.pyx. Engine thread only.
  */
@@ -57,5 +57,8 @@ void agner_reply_add(agner_reply *, const char *name, int n_name, const char *va
  * answered, whatever the answer; a lost one is lost. */
 pj_status_t agner_requests_ping(unsigned long long number, const pj_str_t *uri, const pj_str_t *own_uri,
                                 const pj_str_t *routes, unsigned n_routes);
+/* How many messages wait (RFC 3842), until it is answered or time is up. */
+pj_status_t agner_requests_notify(const pj_str_t *uri, const pj_str_t *own_uri, const pj_str_t *routes,
+                                  unsigned n_routes, const pj_str_t *summary);
 
 #endif

@@ -1,0 +1,331 @@
+"""Phones that log in, over real sockets against the real room: digest, refresh, NAT, TCP, forks, phones that vanish."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from engine.callflow import events as e
+from engine.callflow import settings
+from tests.sip.peers import CALLER, HOST
+from tests.sip.phones import Kept, Phone, Room
+
+NAT = "sip:1001@10.1.2.3:5060"  # what a phone behind a NAT says of itself
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Room]:
+    room = Room()
+    room.kept = Kept()  # type: ignore[attr-defined]
+    gate = settings.Gate(per_s=1000.0, burst=1000, ban_after=20, ban_s=2.0)
+    room.start_with_phones(room.kept, gate, n_contacts=3, keep_alive_s=1.0, n_unanswered=1)  # type: ignore[attr-defined]
+    room.phones.registrar.digest._nonce_s = 30.0
+    yield room
+    room.endpoint.close()
+
+
+@pytest.fixture
+def room(running: Room) -> Iterator[Room]:
+    running.heard.clear()
+    yield running
+    registrar = running.phones.registrar
+    for agent in list(registrar.bindings):
+        for binding in registrar.of(agent):
+            registrar._unbind(binding)
+    running.changes()
+    running.until(lambda: running.endpoint.n_legs() == 0 and running.endpoint.n_closing() == 0)
+
+
+@pytest.fixture
+def phone(room: Room) -> Iterator[Callable[..., Phone]]:
+    made: list[Phone] = []
+
+    def make(**how: Any) -> Phone:
+        made.append(Phone(room, **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def wait(room: Room, phones: list[Phone], is_so: Callable[[], object], within_s: float = 8.0) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end, ([one.got for one in phones], room.heard)
+        room.endpoint.poll(0.01)
+        for one in phones:
+            one.read()
+
+
+# ---- logging in
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+@pytest.mark.parametrize("algorithm", ["SHA-256", "MD5"])
+def test_logs_in_refreshes_and_leaves(room: Room, phone: Callable[..., Phone], tcp: bool, algorithm: str):
+    one = phone(tcp=tcp, algorithm=algorithm)
+    status, text = one.send()
+    assert status == 401 and text.count("WWW-Authenticate: Digest") == 2
+    assert one.register()[0] == 200
+    (row,) = (row for row in room.phones.rows() if row["agent"] == "1001")
+    assert row["contact"] == one.contact and row["user_agent"] == "rawphone/1" and 299 < row["expires_s"] <= 300
+    assert row["source"] == f"127.0.0.9:{one.port}/{'tcp' if tcp else 'udp'}"
+    status, text = one.register(600)
+    assert status == 200 and f"<{one.contact}>;expires=600" in text
+    status, text = one.register(0)
+    assert status == 200 and "Contact:" not in text
+    assert room.phones.registrar.of("1001") == []
+
+
+def test_the_answer_goes_to_where_the_request_came_from(room: Room, phone: Callable[..., Phone]):
+    """Without rport, and with a Via that leads nowhere."""
+    one = phone(contact=NAT)
+    assert one.register()[0] == 200
+    assert "Via: SIP/2.0/UDP 10.99.0.1:5999" in one.request()
+
+
+def test_a_wrong_password_and_an_unknown_user(room: Room, phone: Callable[..., Phone]):
+    """S3."""
+    words = []
+    for how in ({"password": "wrong"}, {"user": "4711"}):
+        one = phone(**how)
+        one.take_challenge(one.send()[1])
+        status, text = one.send(authorized=True)
+        assert status == 401 and "stale" not in text
+        words.append(sorted(line.partition("nonce")[0] for line in text.split("\r\n") if "Authenticate" in line))
+    assert words[0] == words[1]
+    assert room.phones.registrar.bindings == {}
+
+
+def test_a_count_once_taken_and_a_nonce_grown_old(room: Room, phone: Callable[..., Phone]):
+    one = phone()
+    one.register()
+    request = one.request(authorized=True)
+    for _ in range(2):  # lost on the way and sent again
+        one.transmit(request)
+        assert one.answer()[0] == 200
+    status, text = one.send(authorized=True, nc=one.nc)
+    assert status == 401 and "stale=true" in text
+    assert one.register()[0] == 200
+    room.phones.registrar.digest._nonce_s = 0.0
+    status, text = one.send(authorized=True)
+    room.phones.registrar.digest._nonce_s = 30.0
+    assert status == 401 and "stale=true" in text
+
+
+def test_another_address_cannot_use_the_challenge(room: Room, phone: Callable[..., Phone]):
+    one, thief = phone(), phone(ip="127.0.0.10")
+    one.take_challenge(one.send()[1])
+    thief.challenge = one.challenge
+    status, text = thief.send(authorized=True)
+    assert status == 401 and "stale=true" in text
+
+
+def test_guessing_is_banned_and_nobody_else_is(room: Room, phone: Callable[..., Phone]):
+    """S4: 20 attempts here; then even the right password is not heard, until the ban is over."""
+    guesser, other = phone(ip="127.0.0.66", password="wrong"), phone(ip="127.0.0.67")
+    guesser.take_challenge(guesser.send()[1])
+    answers = [guesser.send(authorized=True)[0] for _ in range(19)]
+    assert answers == [401] * 19
+    guesser.send(authorized=True)
+    guesser.password = phone().password
+    assert guesser.send(authorized=True)[0] == 0
+    assert other.register()[0] == 200
+    began = time.monotonic()
+    wait(room, [], lambda: time.monotonic() > began + 2.0)
+    assert guesser.register()[0] == 200
+
+
+def test_a_flood_without_password_bans_nobody(room: Room, phone: Callable[..., Phone]):
+    """S11: whoever forges an address has no challenge that was given to it."""
+    one = phone(ip="127.0.0.68")
+    one.challenge = {"nonce": "0" * 52}
+    assert {one.send(authorized=True)[0] for _ in range(60)} == {401}
+    assert one.register()[0] == 200
+
+
+def test_what_is_absurd_is_400(room: Room, phone: Callable[..., Phone]):
+    one = phone()
+    contacts = ", ".join(f"<sip:{n}@10.0.0.1>" for n in range(20))
+    assert one.send(contact=contacts)[0] == 400
+    assert one.register(30)[0] == 423
+    assert one.register(header="Require: outbound, magic")[0] == 420
+    assert one.register(0, contact="*")[0] == 200
+
+
+def test_outbound_and_path(room: Room, phone: Callable[..., Phone]):
+    one = phone()
+    contact = f'<{one.contact};ob>;reg-id=1;+sip.instance="<urn:uuid:0001>"'
+    status, text = one.register(contact=contact, header="Supported: path, outbound\r\nPath: <sip:edge@127.0.0.9;lr>")
+    assert status == 200
+    assert "Require: outbound" in text and "Path: <sip:edge@127.0.0.9;lr>" in text
+    assert '+sip.instance="<urn:uuid:0001>";reg-id=1' in text
+
+
+# ---- being there
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+def test_round_trip_and_a_phone_that_falls_silent(
+    room: Room, phone: Callable[..., Phone], tcp: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("engine.sip.probes.ANSWER_WITHIN_S", 0.5)
+    room.phones._changed.add("1001")
+    assert room.changes() == {"1001": False} or room.phones._told["1001"] is False
+    one = phone(contact=NAT, tcp=tcp)
+    one.register()
+    assert room.changes() == {"1001": True}
+    wait(room, [one], lambda: room.phones.rows()[0].get("rtt_ms"))
+    assert "OPTIONS sip:1001@10.1.2.3:5060" in one.got[0] and "Route:" not in one.got[0]
+    assert 0 < room.phones.rows()[0]["rtt_ms"] < 1000
+    one.is_mute = True
+    wait(room, [one], lambda: room.changes() == {"1001": False})
+    assert room.phones.rows()[0]["state"] == "gone" and room.phones.reachable("1001") == []
+    one.is_mute = False
+    wait(room, [one], lambda: room.changes() == {"1001": True})
+    assert room.phones.rows()[0]["state"] == "there"
+
+
+def test_a_connection_that_closes(room: Room, phone: Callable[..., Phone]):
+    one = phone(tcp=True, contact="sip:1001@127.0.0.9:5060")
+    one.register()
+    room.changes()
+    one.close()
+    wait(room, [], lambda: room.changes() == {"1001": False}, 2.0)
+    again = phone(tcp=True, contact="sip:1001@127.0.0.9:5060")
+    again.register()
+    assert room.changes() == {"1001": True}
+
+
+def test_bindings_run_out(room: Room, phone: Callable[..., Phone]):
+    one = phone()
+    one.register(60)
+    room.changes()
+    room.phones.registrar.expire(time.monotonic() + 61)
+    assert room.changes() == {"1001": False}
+
+
+# ---- calls
+
+
+def dial(room: Room) -> int:
+    leg: int = room.endpoint.dial("c1", 7, "registered:1001", CALLER, {"X-Agner-Call": "c1"}, "Sales")
+    return leg
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+def test_a_call_to_a_phone_behind_a_nat(room: Room, phone: Callable[..., Phone], tcp: bool):
+    """INVITE, ACK and BYE come where its REGISTER came from, though its Contact leads nowhere."""
+    one = phone(contact=NAT, tcp=tcp)
+    one.register()
+    leg = dial(room)
+    wait(room, [one], lambda: "ACK" in one.methods() and room.all(e.CalledAnswered))
+    invite = next(text for text in one.got if text.startswith("INVITE"))
+    assert invite.startswith("INVITE sip:1001@10.1.2.3:5060") and "Route:" not in invite
+    assert "X-Agner-Call: c1" in invite
+    room.endpoint.hang_up(leg)
+    wait(room, [one], lambda: "BYE" in one.methods())
+    assert room.story() == ["CalledRinging", "LegMedia", "CalledAnswered", "LegEnded"]
+
+
+def test_all_phones_ring_and_the_first_has_it(room: Room, phone: Callable[..., Phone]):
+    phones = [phone(ip=f"127.0.0.{n}") for n in (21, 22, 23)]
+    for one in phones:
+        one.rings = 180
+        assert one.register()[0] == 200
+    leg = dial(room)
+    wait(room, phones, lambda: all("INVITE" in one.methods() for one in phones) and room.all(e.CalledRinging))
+    phones[1].pick_up()
+    wait(room, phones, lambda: all("CANCEL" in phones[n].methods() for n in (0, 2)) and room.all(e.CalledAnswered))
+    for n in (0, 2):
+        cancel = next(text for text in phones[n].got if text.startswith("CANCEL"))
+        assert 'Reason: SIP;cause=200;text="Call completed elsewhere"' in cancel
+    assert "CANCEL" not in phones[1].methods() and len(room.all(e.CalledRinging)) == 1
+    assert {media.leg for media in room.all(e.LegMedia)} == {leg}
+    room.endpoint.hang_up(leg)
+    wait(room, phones, lambda: "BYE" in phones[1].methods())
+    assert room.story()[-1] == "LegEnded" and len(room.all(e.LegEnded)) == 1
+
+
+def test_two_answers_at_once(room: Room, phone: Callable[..., Phone]):
+    phones = [phone(ip=f"127.0.0.{n}") for n in (21, 22)]
+    for one in phones:
+        one.rings = 180
+        one.register()
+    leg = dial(room)
+    wait(room, phones, lambda: all("INVITE" in one.methods() for one in phones))
+    for one in phones:
+        one.pick_up()
+    wait(room, phones, lambda: sum("BYE" in one.methods() for one in phones) == 1)
+    assert len(room.all(e.CalledAnswered)) == 1 and not room.all(e.LegEnded)
+    room.endpoint.hang_up(leg)
+    wait(room, phones, lambda: all("BYE" in one.methods() for one in phones))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "refusal", "status"),
+    [
+        ((486, 404), e.Refusal.BUSY, 486),
+        ((404, 404), e.Refusal.UNREACHABLE, 404),
+        ((180, 603), e.Refusal.REJECTED, 603),
+        ((486, 180), None, 0),
+    ],
+)
+def test_refusals(
+    room: Room, phone: Callable[..., Phone], statuses: tuple[int, int], refusal: e.Refusal | None, status: int
+):
+    phones = [phone(ip=f"127.0.0.{21 + n}") for n in range(2)]
+    for one, answers in zip(phones, statuses, strict=True):
+        one.register()
+        one.rings = answers
+    leg = dial(room)
+    if refusal is None:
+        wait(room, phones, lambda: room.all(e.CalledRinging) and "ACK" in phones[0].methods())
+        assert not room.all(e.CalledRefused)
+        room.endpoint.hang_up(leg)
+        wait(room, phones, lambda: "CANCEL" in phones[1].methods())
+        return
+    wait(room, phones, lambda: room.all(e.LegEnded))
+    (refused,) = room.all(e.CalledRefused)
+    assert (refused.refusal, refused.status) == (refusal, status)
+
+
+def test_nobody_logged_in(room: Room):
+    dial(room)
+    (refused,) = room.all(e.CalledRefused)
+    assert refused.refusal is e.Refusal.UNREACHABLE and room.story() == ["CalledRefused", "LegEnded"]
+
+
+def test_hang_up_while_all_ring(room: Room, phone: Callable[..., Phone]):
+    phones = [phone(ip=f"127.0.0.{n}") for n in (21, 22)]
+    for one in phones:
+        one.register()
+        one.rings = 180
+    leg = dial(room)
+    wait(room, phones, lambda: all("INVITE" in one.methods() for one in phones))
+    room.endpoint.hang_up(leg)
+    assert room.story()[-1] == "LegEnded" and not room.all(e.CalledRefused)
+    wait(room, phones, lambda: all("CANCEL" in one.methods() for one in phones))
+
+
+def test_a_waiting_message_is_told_to_every_phone(room: Room, phone: Callable[..., Phone]):
+    phones = [phone(ip=f"127.0.0.{n}", contact=NAT.replace("3:", f"{n}:")) for n in (21, 22)]
+    for one in phones:
+        one.register()
+    room.endpoint.notify_mwi("registered:1001", "sip:9@agner", 2, 1)
+    wait(room, phones, lambda: all("NOTIFY" in one.methods() for one in phones))
+    for one in phones:
+        one.reply(next(text for text in one.got if text.startswith("NOTIFY")), 200)
+
+
+def test_a_phone_cannot_call(room: Room, phone: Callable[..., Phone]):
+    """Not yet: a stranger to the gate, logged in or not."""
+    one = phone()
+    one.register()
+    register = one.request()
+    one.transmit(register.replace("REGISTER", "INVITE").replace(f"INVITE sip:{HOST}", f"INVITE sip:00@{HOST}"))
+    wait(room, [one], lambda: True)
+    room.silence(0.3)
+    assert room.heard == []
