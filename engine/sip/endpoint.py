@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
 ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
-PROGRESS, OK, UNAUTHORIZED, TIMEOUT, UNAVAILABLE, SERVER_ERROR = 183, 200, 401, 408, 480, 500
+PROGRESS, OK, UNAUTHORIZED, TIMEOUT, SHORT_INTERVAL, UNAVAILABLE, SERVER_ERROR = 183, 200, 401, 408, 422, 480, 500
 REFUSED = {400: "its SDP is broken", 486: "every leg is taken", 488: "no audio, or no codec in common"}
 RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
@@ -254,6 +254,8 @@ class Endpoint:
 
     def turned_away(self, source: str, message: str, status: int) -> None:
         """PJSIP refused an INVITE by itself: no codec in common, a broken SDP, no room."""
+        if status == SHORT_INTERVAL:  # told by its leg already
+            return
         trunk = self.carriers.trunk_of(source)
         log.warning("INVITE from %s (%s): %d by PJSIP", source, trunk.name, status)
         call, leg, caller = self._new_call(), next(self._numbers), identity.caller_of(message, trunk)

@@ -118,7 +118,7 @@ class Leg(pj.Call):
         prm.statusCode = FORBIDDEN  # Replaces would bypass the check of the source
 
     def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:
-        return int(pj.PJSIP_REDIRECT_STOP)
+        return int(pj.PJSIP_REDIRECT_REJECT)  # 302; STOP would pass for a CANCEL of ours
 
     # Python is entered for every callback. For those of no interest, this is cheaper than handing them back to C++.
     def _ignore(self, prm: object) -> None:

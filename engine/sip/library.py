@@ -16,6 +16,8 @@ from engine.callflow.errors import SipError
 from engine.sip import translate
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+# RFC 4028: a dialog whose far side is gone ends that long after its last refresh, at the latest.
+SESSION_EXPIRES_S, SESSION_MIN_S = 1800, 90
 LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
 
 # The C library under the binding, for what pjsua2 leaves out: dlsym looks through everything _pjsua2 is linked with.
@@ -98,6 +100,10 @@ def account_config(sip: settings.Sip) -> pj.AccountConfig:
     config.idUri = f"sip:agner@{own_host(sip)}"
     config.natConfig.sipOutboundUse = 0
     config.natConfig.viaRewriteUse = config.natConfig.sdpNatRewriteUse = 0
+    call = config.callConfig
+    call.prackUse = pj.PJSUA_100REL_OPTIONAL  # RFC 3262: where the far side asks for it or offers it
+    call.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
+    call.timerSessExpiresSec, call.timerMinSESec = SESSION_EXPIRES_S, SESSION_MIN_S
     media = config.mediaConfig
     # A phone that answers with two codecs would else get a re-INVITE in every call.
     media.lockCodecEnabled = False
