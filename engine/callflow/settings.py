@@ -27,6 +27,9 @@ class Destination:
         return f"sip:{host}{port}" + (f";transport={self.transport}" if self.transport else "")
 
 
+ALGORITHMS = ("SHA-256", "MD5")  # RFC 8760; the preferred one first
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """A user and where the password is found; the password itself stands nowhere in a configuration."""
@@ -35,6 +38,7 @@ class Login:
     realm: str  # nobody else's challenge is answered
     password_file: str = ""
     password_variable: str = ""  # of the environment, where there is no file
+    algorithms: tuple[str, ...] = ALGORITHMS  # of our challenges; old equipment looks at the first alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,6 @@ class Trunk:
     max_calls: int | None = None  # in both directions together
     max_calls_per_s: float | None = None  # new calls that come in above it get 503
     early_media: bool = False  # audio before the answer reaches the caller (183)
-    dial: str = ""  # SIP URI with `{number}`, for calls that the switch makes; empty: none go out here
     max_calls_in: int | None = None
     max_calls_out: int | None = None
     max_calls_per_s_out: float | None = None

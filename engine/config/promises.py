@@ -79,8 +79,8 @@ def _callbacks(value: Value, sounds: SoundFiles | None, trunks: Collection[Trunk
 def _trunk(value: Value, trunks: Collection[Trunk] | None) -> str:
     name = known(value, None if trunks is None else [trunk.name for trunk in trunks], "trunk", "switch.yaml")
     for trunk in trunks or ():
-        if trunk.name == name and not trunk.dial:
-            value.complain(f'trunk "{name}" has no `dial` in switch.yaml, so that nobody can be called over it')
+        if trunk.name == name and not trunk.destinations:
+            value.complain(f'trunk "{name}" has no destinations in switch.yaml, so that nobody can be called over it')
     return name
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.callflow import rewrite
 from engine.callflow.settings import (
+    ALGORITHMS,
     CALLED_HEADERS,
     CALLER_HEADERS,
     FROM,
@@ -26,7 +27,6 @@ from engine.config.scalars import Network
 from engine.config.yaml_nodes import Section, Value, guess
 
 _DESTINATION = re.compile(r"sip:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,6}))?(?:;transport=(\w+))?", re.ASCII)
-NUMBER = "{number}"
 _TRANSPORTS = ("udp", "tcp")
 _OTHERS_RIGHTS = stat.S_IWGRP | stat.S_IRWXO
 _TABLES = ("called in", "caller in", "called out", "caller out")
@@ -60,8 +60,6 @@ def _read(section: Section) -> dict[str, Any]:
     for name, key in (("max calls per second", "max_calls_per_s"), ("max calls per second out", "max_calls_per_s_out")):
         if item := section.get(name):
             read[key] = float(scalars.count(item, 1, 10_000))
-    if item := section.get("dial"):
-        read["dial"] = _dial(item)
     if item := section.get("early media"):
         read["early_media"] = scalars.yes_no(item)
     if item := section.get("destinations"):
@@ -81,16 +79,6 @@ def _read(section: Section) -> dict[str, Any]:
         read["numbers"] = _numbers(item)
     read["identity"] = _identity(section)
     return read
-
-
-def _dial(value: Value) -> str:
-    """`sip:{number}@192.0.2.7`: how a number is called over this trunk."""
-    text = value.text()
-    if text and text.count(NUMBER) != 1:
-        value.complain(f"dial: {text!r} has no place for the number (sip:{NUMBER}@192.0.2.7)")
-    elif text:
-        scalars.sip_uri(value.part(text.replace(NUMBER, "1")))
-    return text
 
 
 # ---- where calls come from and go to
@@ -216,7 +204,11 @@ def _login(value: Value) -> Login | None:
             _check_password_file(file)
         if variable and variable.text() and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable.text()):
             variable.complain("a password variable is the name of an environment variable, not the password")
-        return Login(*(item.text() if item else "" for item in (user, realm, file, variable)))
+        texts = [item.text() if item else "" for item in (user, realm, file, variable)]
+        login = Login(texts[0], texts[1], texts[2], texts[3])
+        if value.label != "challenge" or not (offered := section.get("algorithms")):
+            return login
+        return replace(login, algorithms=tuple(scalars.one_of(one, ALGORITHMS) for one in offered.items()))
 
 
 def _check_password_file(value: Value) -> None:

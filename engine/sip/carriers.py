@@ -271,11 +271,11 @@ class Carriers:
         if found is None:
             enrolment.refused("no registrar can be had", 0.0, now, self.dice())
             return
-        is_new, is_moved = one.hop is None, one.hop != found[1]
+        is_moved = one.hop != found[1]
         one.hop = found[1]
         enrolment.sent()
         try:
-            if is_new:
+            if not one.isValid():
                 one.create(self._enrolled_config(one))
             elif is_moved:
                 one.modify(self._enrolled_config(one))
@@ -374,11 +374,11 @@ class Carriers:
 
 
 def _route(hop: Hop) -> str:
-    return f"<sip:{library.bracketed(hop.address)}:{hop.port};transport={hop.transport};lr>;hide"
+    return f"<sip:{library.bracketed(hop.address)}:{hop.port};transport={hop.transport};lr;hide>"
 
 
 def _challenger(login: Login, password: str) -> digest.Digest:
     """Who must answer our challenge, and with what."""
     secret = f"{login.user}:{login.realm}:{password}".encode()
     known = {name: make(secret).hexdigest() for name, make in digest.HASHES.items()}
-    return digest.Digest(login.realm, os.urandom(32), {login.user: known})
+    return digest.Digest(login.realm, os.urandom(32), {login.user: known}, algorithms=login.algorithms)

@@ -34,7 +34,7 @@ from engine.sip.carriers import Carriers
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
 from engine.sip.keys import IN_BAND
-from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, CustomerLeg, KeyedLeg, Leg
+from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, ChallengedLeg, CustomerLeg, KeyedLeg, Leg
 from engine.sip.outward import TRUNK, Outward
 from engine.sip.phones import Phones, dialled
 from engine.sip.trunks import IN
@@ -243,14 +243,13 @@ class Endpoint:
     def invited(self, slot: int, source: str, message: str) -> None:
         """An INVITE came. PJSIP may still refuse it, so it is announced when its callbacks are over."""
         trunk = self.carriers.trunk_of(source)
-        if challenges := self.carriers.challenges(trunk, source, message):
-            asked = [("WWW-Authenticate", challenge) for challenge in challenges]
-            _hang_up(pj.Call(self.account, slot), UNAUTHORIZED, asked)
-            return
         leg, caller = next(self._numbers), identity.caller_of(message, trunk)
+        self._invited.append(leg)
+        if challenges := self.carriers.challenges(trunk, source, message):
+            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, challenges)
+            return
         self.carriers.ways[trunk.name].began(IN)
         self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)
-        self._invited.append(leg)
 
     def turned_away(self, source: str, message: str, status: int) -> None:
         """PJSIP refused an INVITE by itself: no codec in common, a broken SDP, no room."""
@@ -272,7 +271,7 @@ class Endpoint:
 
     def forget(self, leg: Leg | Fork | Outward) -> None:
         """The leg is gone. The caller's own reference must be the last one."""
-        if self._legs.pop(leg.leg, None) is not None:
+        if self._legs.pop(leg.leg, None) is not None and not isinstance(leg, ChallengedLeg):
             if isinstance(leg, CallerLeg):
                 self.carriers.ways[leg.caller.trunk].ended(IN)
             self.post(leg.call, LegEnded(leg.leg))
@@ -332,6 +331,9 @@ class Endpoint:
 
     def _announce(self, leg: int) -> None:
         call = self._legs.get(leg)
+        if isinstance(call, ChallengedLeg) and call.isActive():
+            self._end(leg, UNAUTHORIZED, call.asked)
+            return
         if not isinstance(call, CallerLeg) or call.isActive():
             if isinstance(call, CallerLeg):
                 call.announce()
@@ -341,7 +343,8 @@ class Endpoint:
         if pj.Call.lookup(call.getId()) is not call:
             call.this.disown()  # another call has the slot by now: rather lose some memory than hang that one up
         del self._legs[leg]
-        self.carriers.ways[call.caller.trunk].ended(IN)
+        if not isinstance(call, ChallengedLeg):
+            self.carriers.ways[call.caller.trunk].ended(IN)
 
     def _give_up(self, leg: int) -> None:
         called = self._legs.get(leg)
@@ -349,7 +352,7 @@ class Endpoint:
             self.post(called.call, CalledRefused(called.offer, Refusal.UNREACHABLE, TIMEOUT))
             self._end(leg, 0, {})
 
-    def _end(self, leg: int, status: int, headers: Mapping[str, str]) -> None:
+    def _end(self, leg: int, status: int, headers: translate.Headers) -> None:
         call = self._legs.get(leg)
         if call is None or call.ending:
             return
@@ -370,13 +373,13 @@ class Endpoint:
     def _end_losers(self, fork: Fork) -> None:
         self._end_branches(fork.losers(), ELSEWHERE if fork.winner else {})
 
-    def _end_branches(self, branches: Sequence[Branch], headers: Mapping[str, str]) -> None:
+    def _end_branches(self, branches: Sequence[Branch], headers: translate.Headers) -> None:
         for branch in list(branches):
             if branch.leg is not None and not branch.leg.ending:
                 branch.leg.ending = True
                 self._hang_up(branch.leg, 0, headers)
 
-    def _hang_up(self, leg: Leg, status: int, headers: Mapping[str, str]) -> None:
+    def _hang_up(self, leg: Leg, status: int, headers: translate.Headers) -> None:
         try:
             _hang_up(leg, status, headers)
         except pj.Error as error:

@@ -5,7 +5,7 @@ A callback posts and returns. What it wants to know it asks of getInfo(), which 
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import pjsua2 as pj
@@ -171,6 +171,18 @@ class CallerLeg(KeyedLeg):
     def ended(self, info: pj.CallInfo) -> None:
         self.announce()
         self.endpoint.post(self.call, CallerGone(info.lastStatusCode, translate.clean(info.lastReason)))
+
+
+class ChallengedLeg(CallerLeg):
+    """One whose trunk has yet to log in: nobody hears of it but the caller, who gets 401."""
+
+    def __init__(self, endpoint: Holder, leg: int, slot: int, caller: Caller, challenges: Sequence[str]) -> None:
+        super().__init__(endpoint, "", leg, slot, caller)
+        self.announced = True
+        self.asked = [("WWW-Authenticate", challenge) for challenge in challenges]  # RFC 8760: one for each algorithm
+
+    def ended(self, info: pj.CallInfo) -> None:
+        pass
 
 
 class CalledLeg(Leg):

@@ -95,9 +95,9 @@ def dial_customer(switch: Switch, live: Live, command: do.DialCustomer) -> None:
     if not switch.calling_back.may_call(switch, live):
         return
     trunk = switch.setup.trunk(live.caller.trunk)
-    if trunk is None or not trunk.dial:
+    if trunk is None or not trunk.destinations:
         raise SipError(f"trunk {live.caller.trunk!r} takes no calls of ours")
-    uri = trunk.dial.replace("{number}", live.caller.ani)
+    uri = f"trunk:{trunk.name}/{live.caller.ani}"
     from_us = plan.Caller(live.caller.dnis, live.caller.ani, trunk.name)
     leg = switch.sip.dial_customer(machine.id, uri, from_us, {"X-Agner-Call": machine.id})
     live.legs[CALLER] = leg

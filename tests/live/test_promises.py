@@ -19,7 +19,7 @@ from tests.sip.peers import got
 from tests.sip.peers import in_dialog_ok as ok
 
 CUSTOMER, CUSTOMER_PORT = "13800138000", 15390
-TRUNK = {"carrier": {"from": ["127.0.0.1/32"], "dial": f"sip:{{number}}@127.0.0.1:{CUSTOMER_PORT}"}}
+TRUNK = {"carrier": {"from": ["127.0.0.1/32"], "destinations": [f"sip:127.0.0.1:{CUSTOMER_PORT}"]}}
 CALLS_BACK = {"trunk": "carrier", "abandoned": "after 1s", "between": "00:00-24:00", "retries": {"busy": ["5s"]}}
 
 

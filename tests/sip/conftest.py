@@ -36,8 +36,8 @@ def ear(running: Ear) -> Iterator[Ear]:
 def sipp(tmp_path: Path) -> Iterator[Callable[..., Sipp]]:
     started: list[Sipp] = []
 
-    def start(*steps: str, **how: Any) -> Sipp:
-        started.append(Sipp(tmp_path, free_port(), *steps, **how))
+    def start(*steps: str, port: int = 0, **how: Any) -> Sipp:
+        started.append(Sipp(tmp_path, port or free_port(), *steps, **how))
         return started[-1]
 
     yield start

@@ -313,14 +313,16 @@ class Ear:
         self.n_calls = 0
         self.endpoint: Any = None  # the Endpoint; imported at start(), so that PJSIP is loaded then
 
-    def start(self, limits: settings.Limits | None = None, **changes: Any) -> None:
+    def start(
+        self, limits: settings.Limits | None = None, trunks: tuple[settings.Trunk, ...] = (), **changes: Any
+    ) -> None:
         from engine.sip.endpoint import Endpoint
 
         ports: dict[str, Any] = {"udp_port": PORT, "tcp_port": PORT, "rtp_from": 18400, "rtp_to": 18999}
         sip = settings.Sip(**{"address": HOST, **ports, **changes})
-        trunk = settings.Trunk("carrier", (IPv4Network("127.0.0.1/32"),))
+        trunks = trunks or (settings.Trunk("carrier", (IPv4Network("127.0.0.1/32"),)),)
         limits = limits or settings.Limits(max_calls=60)
-        self.endpoint = Endpoint(sip, (trunk,), limits, 8000, self.post, self.new_call, time.monotonic)
+        self.endpoint = Endpoint(sip, trunks, limits, 8000, self.post, self.new_call, time.monotonic)
 
     def new_call(self) -> str:
         self.n_calls += 1

@@ -16,7 +16,7 @@ from engine.callflow import plan, steps
 from engine.callflow.blacklist import Blacklist
 from engine.callflow.conditions import CallerBlacklisted
 from engine.callflow.record import BlacklistEntry, Message
-from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
+from engine.callflow.settings import Destination, Limits, Recording, Settings, Sip, Trunk
 from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.switch import Live, Rooms, Setup, Switch
 from engine.trace import plain
@@ -65,7 +65,7 @@ class Floor:
         self.news: list[Any] = []
         self.media = Tape(poll=lambda: [self.news.pop() for _ in list(self.news)])
         self.acd = Acd(people, book, 16, self.now)
-        trunk = Trunk("carrier", (), early_media=early_media, dial="sip:{number}@127.0.0.1")
+        trunk = Trunk("carrier", (), early_media=early_media, destinations=(Destination("127.0.0.1"),))
         settings = Settings(Sip(), (trunk,), Limits(), Recording(calls="none"))
         self.trace = Tape()
         made: Any = Rooms(

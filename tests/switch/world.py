@@ -24,7 +24,7 @@ from engine.callflow import events as ev
 from engine.callflow import plan, steps
 from engine.callflow.events import Refusal
 from engine.callflow.record import AgentSpan, BlacklistHit, CallbackEntry, Cdr, Message, Segment, SurveyAnswer
-from engine.callflow.settings import Limits, Recording, Settings, Sip, Trunk
+from engine.callflow.settings import Destination, Limits, Recording, Settings, Sip, Trunk
 from engine.callflow.staff import Agent, Callbacks, Policy, Queue, Serves, Staff
 from engine.callflow.table import State
 from engine.switch import CALLER, Rooms, Setup, Switch
@@ -450,7 +450,7 @@ class World:
         self.trace = told
         limits = Limits(max_calls=8, max_talk_s=30.0)
         early = self.random.random() < 0.5
-        trunk = Trunk("carrier", (), early_media=early, dial="sip:{number}@127.0.0.1")
+        trunk = Trunk("carrier", (), early_media=early, destinations=(Destination("127.0.0.1"),))
         settings = Settings(Sip(), (trunk,), limits, Recording())
         self.customer_first = self.random.random() < 0.5
         self.n_agents = self.random.randint(1, 3)
