@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ AGENT_PORTS = {"1001": 15101, "1002": 15102, "1003": 15103, "1004": 15104}  # as
 class Floor:
     """A daemon, and the phones of one test."""
 
+    agent_ports: Mapping[str, int] = AGENT_PORTS
+
     def __init__(self, daemon: Daemon, folder: Path) -> None:
         self.daemon, self._folder = daemon, folder
         self._phones = ExitStack()
@@ -29,7 +32,7 @@ class Floor:
 
     def agent(self, agent: str = "1001", says: int = ear.AGENT, **how: Any) -> Baresip:
         """The agent's phone, ready for calls."""
-        phone = self.phone(agent, AGENT_PORTS[agent], says, **how)
+        phone = self.phone(agent, self.agent_ports[agent], says, **how)
         self.daemon.seat(agent)
         return phone
 
