@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "agents": ("cli.live", "Show agents; log them in or out, ready or not ready."),
     "calls": ("cli.live", "Show calls; hang one up."),
     "why": ("cli.why", "Tell why a call waits, or which call an agent gets next."),
+    "trunks": ("cli.trunks", "Show the trunks: calls, limits, destinations, registrations."),
     "bans": ("cli.bans", "Show strangers that are kept out; let one in again."),
     "cdr": ("cli.reports", "Show what became of calls."),
     "recordings": ("cli.reports", "Find recordings."),

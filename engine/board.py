@@ -62,6 +62,7 @@ class Board:
             "passwords_changed": lambda: {"passwords": self._daemon.read_passwords()},
             "surges": self.surges,
             "bans": self.bans,
+            "trunks": lambda: self._daemon.sip.carriers.rows(),
             "ban_lift": self.ban_lift,
             "reload": lambda dry="": self._daemon.reload.begin(dry.lower() in ("true", "yes", "1")),
             "diff": lambda: self._daemon.reload.begin(is_dry=True),

@@ -21,7 +21,7 @@ from engine.acd import NoRoom
 from engine.callflow.errors import CallError
 from engine.callflow.settings import Settings
 from engine.callflow.staff import who_registers
-from engine.config.difference import RESTART, Change, difference
+from engine.config.difference import RESTART, TRUNK_RESTART, Change, difference
 from engine.control import ControlError
 from engine.encoding import digest
 from engine.media import sounds
@@ -119,16 +119,20 @@ class Reload:
         daemon.media.renew(read.recorded)
         daemon.errands.look_ups = settings.look_ups
         daemon.phones.configure(who_registers(loaded.staff))
+        daemon.sip.carriers.renew(settings.trunks)
         daemon.switch.apply(Setup(settings, loaded.staff, loaded.book))
         daemon.running = replace(loaded, settings=settings)
         return outcome
 
 
 def merged(old: Settings, new: Settings) -> Settings:
-    """The new settings, as far as a daemon that runs can take them. Trunks change in limits and ways out; who may call
-    in is known by the SIP room since the start."""
-    sources = {trunk.name: trunk.sources for trunk in old.trunks}
-    trunks = tuple(replace(trunk, sources=sources[trunk.name]) for trunk in new.trunks if trunk.name in sources)
+    """The new settings, as far as a daemon that runs can take them. Trunks change in limits and ways out; one that was
+    removed stays until then: calls may be up on it."""
+    changed = {trunk.name: trunk for trunk in new.trunks}
+    trunks = tuple(
+        replace(changed.get(trunk.name, trunk), **{part: getattr(trunk, part) for part in TRUNK_RESTART})
+        for trunk in old.trunks
+    )
     kept: dict[str, Any] = {name: getattr(old, name) for name in RESTART}
     limits = replace(new.limits, max_calls=min(new.limits.max_calls, old.limits.max_calls))
     return replace(new, trunks=trunks, limits=limits, **kept)

@@ -42,7 +42,7 @@ def load(folder: Path | str) -> Configuration:
     settings = read_settings(folder / "switch.yaml", report)
     sounds = read_sounds(Path(settings.prompts), report)
     staff = read_staff(folder / "staff.yaml", sounds, report, settings.trunks or None, settings.sip.ringing_within_s)
-    book = read_plans(folder / "plans", staff, sounds, report, settings.look_ups)
+    book = read_plans(folder / "plans", staff, sounds, report, settings.look_ups, settings.trunks or None)
     if report.found:
         raise Complaints(report.found)
     assert staff is not None and sounds is not None, "what cannot be read is complained of"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.callflow.conditions import AirTime, Hours, NumberList
 from engine.callflow.plan import Place, Step
-from engine.callflow.settings import SoundFiles, WebLookUp
+from engine.callflow.settings import SoundFiles, Trunk, WebLookUp
 from engine.callflow.staff import Staff
 from engine.callflow.steps import HangUp, Item, Queue
 from engine.config.items import name_in, read_items
@@ -33,6 +33,7 @@ class Names:
     airs: Mapping[str, AirTime]
     look_ups: Mapping[str, WebLookUp]
     plans: frozenset[str]
+    trunks: Collection[Trunk] | None = None  # None where switch.yaml cannot be read
     led_to: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
     skillless: set[str] = field(default_factory=set)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from engine.callflow.settings import Trunk
 from engine.callflow.steps import Need, Needs
 from engine.config import scalars
 from engine.config.yaml_nodes import Value, guess
@@ -35,3 +36,12 @@ def read_levels(value: Value, skills: Collection[str] | None, instead: int = 1) 
     return {
         known(key, skills, "skill", "staff.yaml"): scalars.count(level, 1, 100, instead) for key, level in value.pairs()
     }
+
+
+def way_out(value: Value, trunks: Collection[Trunk] | None) -> str:
+    """A trunk that calls go out over. `trunks`: those of switch.yaml; None where it could not be read."""
+    name = known(value, None if trunks is None else [trunk.name for trunk in trunks], "trunk", "switch.yaml")
+    for trunk in trunks or ():
+        if trunk.name == name and not trunk.destinations:
+            value.complain(f'trunk "{name}" has no destinations in switch.yaml, so that nobody can be called over it')
+    return name

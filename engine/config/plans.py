@@ -8,13 +8,13 @@ Counterparts: engine/callflow/plan.py, which has the types and walks; steps.py, 
 proves that every call comes to an end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 from engine.callflow.conditions import NumberList
 from engine.callflow.plan import Place, PlanBook
-from engine.callflow.settings import SoundFiles, WebLookUp
+from engine.callflow.settings import SoundFiles, Trunk, WebLookUp
 from engine.callflow.staff import Staff
 from engine.config import paths, scalars
 from engine.config.calendar import read_air, read_hours
@@ -30,6 +30,7 @@ def read_plans(
     sounds: SoundFiles | None,
     report: Report,
     look_ups: Mapping[str, WebLookUp] | None = None,
+    trunks: Collection[Trunk] | None = None,
 ) -> PlanBook:
     """One book of all the plan files; their lists, hours and plans may be used from any of them."""
     paths_found = sorted(folder.glob("*.yaml"))
@@ -41,7 +42,7 @@ def read_plans(
     hours = {key.text(): read_hours(key, value) for key, value in _gather(tops, "hours")}
     airs = {key.text(): read_air(key, value) for key, value in _gather(tops, "air")}
     plans = _gather(tops, "plans")
-    names = Names(staff, sounds, lists, hours, airs, look_ups or {}, frozenset(key.text() for key, _ in plans))
+    names = Names(staff, sounds, lists, hours, airs, look_ups or {}, frozenset(key.text() for key, _ in plans), trunks)
     languages = {top.value.file: _language(top, sounds) for top in tops}
     drafts = {scalars.name(key): read_steps(value, names, languages[value.file]) for key, value in plans}
     numbers = _numbers(tops, names)

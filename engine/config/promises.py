@@ -11,7 +11,7 @@ from engine.callflow.staff import RETRIES, Callbacks
 from engine.callflow.steps import Item
 from engine.config import scalars
 from engine.config.items import Named, read_items
-from engine.config.needs import known
+from engine.config.needs import way_out
 from engine.config.values import ALWAYS, CUSTOMER, QUEUED, TALKING
 from engine.config.yaml_nodes import Section, Value, guess
 
@@ -46,7 +46,7 @@ def _callbacks(value: Value, sounds: SoundFiles | None, trunks: Collection[Trunk
     read: dict[str, Any] = {}
     with value.section() as section:
         if item := section.get("trunk"):
-            read["trunk"] = _trunk(item, trunks)
+            read["trunk"] = way_out(item, trunks)
         if item := section.get("abandoned"):
             read["abandoned_after_s"] = _abandoned(item)
         if item := section.get("first"):
@@ -74,14 +74,6 @@ def _callbacks(value: Value, sounds: SoundFiles | None, trunks: Collection[Trunk
         if isinstance(prompt, str) and sounds and language not in sounds.prompts.get(prompt, {language}):
             value.complain(f'prompt "{prompt}" has no words in language "{language}"')
     return Callbacks(**read)
-
-
-def _trunk(value: Value, trunks: Collection[Trunk] | None) -> str:
-    name = known(value, None if trunks is None else [trunk.name for trunk in trunks], "trunk", "switch.yaml")
-    for trunk in trunks or ():
-        if trunk.name == name and not trunk.destinations:
-            value.complain(f'trunk "{name}" has no destinations in switch.yaml, so that nobody can be called over it')
-    return name
 
 
 def _abandoned(value: Value) -> float | None:

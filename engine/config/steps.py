@@ -6,16 +6,18 @@ Counterparts: asks.py, errands.py, forks.py and queue_steps.py, which read what 
 the ways; docs/plans.md, which explains each step to its users.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 from engine.callflow.steps import CAUSES, Answer, EarlyMedia, HangUp, Play, Record, Transfer
 from engine.config import asks, errands, forks, queue_steps, scalars
 from engine.config.drafts import GO_ON, Draft, Here, Names, hole
 from engine.config.items import read_music
-from engine.config.needs import known
+from engine.config.needs import known, way_out
 from engine.config.yaml_nodes import Section, Value, guess
 
 _RING_FOR_S = 30.0
+TRUNK = "trunk:"
 
 
 def read_steps(value: Value, names: Names, language: str) -> list[Draft]:
@@ -80,11 +82,22 @@ def _record(here: Here) -> Draft:
 
 
 def _transfer(here: Here) -> Draft:
-    place, uri = here.place, scalars.sip_uri(here.main("transfer"))
+    place, uri = here.place, _target(here.main("transfer"), here)
     ring_for, ringback = here.get("ring for"), here.get("ringback")
     ring_for_s = scalars.duration(ring_for, 1.0, 180.0) if ring_for else _RING_FOR_S
     music = read_music(ringback, here.names.sounds) if ringback else ""
     return here.draft(lambda ways: Transfer(place, ways, uri, ring_for_s, music), here.on(Transfer.results))
+
+
+def _target(value: Value, here: Here) -> str:
+    """A SIP address, or `trunk:carrier/+4930123`: a number over a trunk."""
+    if not value.is_scalar or not value.node.value.strip().startswith(TRUNK):
+        return scalars.sip_uri(value)
+    name, slash, number = value.text().removeprefix(TRUNK).partition("/")
+    way_out(value.part(name), here.names.trunks)
+    if not slash or not re.fullmatch(r"\+?[0-9*#]{1,32}", number):
+        value.complain(f"transfer: {value.text()!r} has no number for the trunk (trunk:{name}/+4930123456)")
+    return value.text()
 
 
 def _hang_up(here: Here) -> Draft:
