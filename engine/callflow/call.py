@@ -89,10 +89,12 @@ class Call:
         self.ticket = 0  # of the errand, or below 0 of a mailbox that is being opened; 0: none
         self.voicemail: Voicemail | None = None
         self.message_began_at: float | None = None  # the end of the tone
-        self.due: float | None = None  # when the step has had its time
+        self.due: float | None = None  # when the step, or the greeting, has had its time
         # waiting
         self.queue: Queue | None = None  # the queue step while waiting
         self.queued_at = 0.0
+        self.waits_since = 0.0  # the same, but for a call that came back to its place: when it came there first
+        self.left_queue: Queue | None = None  # the step that an agent took the call from
         self.announce_at: list[float] = []  # when each announcement is due
         # called parties
         self.offers: dict[int, Offer] = {}
@@ -136,7 +138,7 @@ class Call:
 
     def _timer(self, now: float) -> float | None:
         match self.state:
-            case State.ROUTING | State.MESSAGE:
+            case State.ROUTING | State.MESSAGE | State.GREETING:
                 return self.due
             case State.QUEUED if self.announce_at:
                 due = min(self.announce_at)
@@ -198,7 +200,7 @@ class Call:
 
     def close_wait(self, outcome: str, now: float) -> Command:
         assert self.queue
-        queue, self.queue, self.announce_at = self.queue.queue, None, []
+        queue, self.queue, self.left_queue, self.announce_at = self.queue.queue, None, self.queue, []
         return do.WriteSegment(Segment(self.id, "queue", self.queued_at, now, outcome, queue=queue))
 
 

@@ -165,7 +165,10 @@ class AnswerMessage(Command):
 
 @dataclass(frozen=True, slots=True)
 class Enqueue(Command):
+    """Wait for an agent. `since`: of a call that comes back to its place, when it came there."""
+
     step: steps.Queue
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +232,11 @@ class Greet(Command):
     whisper: tuple[steps.Item, ...]
     greeting: tuple[steps.Item, ...]
     language: str
+
+
+@dataclass(frozen=True, slots=True)
+class CutGreeting(Command):
+    """Whisper and greeting have had their time: cut what still plays. Greeted or GreetedAgent follows at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,6 +276,11 @@ class TalkEnded(CalledEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class AgentLost(CalledEvent):
+    """In place of CalledGone where the agent hung up before the talk and the caller is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Greeted(CalledEvent):
     """The whisper to the agent and the greeting to the caller have both ended; at once if there was neither."""
 

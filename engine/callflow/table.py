@@ -90,6 +90,7 @@ _NO_OFFERS: Mapping[type[Event], Row] = {
     ev.CalledRefused: OLD_OFFER,
     ev.CalledGone: OLD_OFFER,
     ev.TalkEnded: OLD_OFFER,
+    ev.AgentLost: OLD_OFFER,
     ev.Greeted: OLD_OFFER,
     ev.GreetedAgent: OLD_OFFER,
     ev.OfferExpired: OLD_OFFER,
@@ -131,6 +132,8 @@ _PLAN_STEPS: tuple[type[Event], ...] = (
 _CUSTOMER: tuple[type[Event], ...] = (ev.CustomerAnswered, ev.CustomerRefused)
 _PICKED_UP: tuple[type[Event], ...] = (ev.CalledAnswered, ev.CalledRefused)
 _GREETED: tuple[type[Event], ...] = (ev.Greeted, ev.GreetedAgent)
+_GOES_ON: tuple[type[Event], ...] = (ev.AgentLost, ev.TalkEnded)
+_PARTED: tuple[type[Event], ...] = (ev.CalledGone, *_GOES_ON)
 _ACD_TAKES_BACK: tuple[type[Event], ...] = (ev.OfferExpired, ev.OfferWithdrawn)
 
 # Where the plan is not at work.
@@ -239,7 +242,8 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.Greeted: Move(S.TALKING, "bridge"),
         ev.GreetedAgent: Move(S.FETCHING, "fetch_customer"),
         ev.CalledGone: Move(S.CLOSING, "agent_left"),
-        ev.TalkEnded: Move(S.ROUTING, "go_on_served"),
+        ev.AgentLost: Move(S.QUEUED, "go_back"),
+        ev.TimeUp: Move(S.GREETING, "cut_greeting"),
         ev.CalledRinging: Late("180 crossed the 200"),
         ev.OfferExpired: _ANSWERED,
         ev.OfferWithdrawn: _ANSWERED,
@@ -336,14 +340,14 @@ _RULED_OUT: Mapping[State, tuple[type[Event], ...]] = {
     S.MESSAGE: (*_NOT_NOW, *_CUSTOMER),
     S.QUEUED: (*_NOT_NOW, *_CUSTOMER),
     # the offer becomes the talk with the answer, and only a talk is greeted and has an end
-    S.OFFERING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, ev.CalledGone, ev.TalkEnded, ev.TimeUp),
-    S.GREETING: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, ev.TimeUp),
-    S.TALKING: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, *_GREETED),
+    S.OFFERING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, *_PARTED, ev.TimeUp),
+    S.GREETING: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, ev.TalkEnded),
+    S.TALKING: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, *_GREETED, ev.AgentLost),
     # transfers are not the ACD's
-    S.DIALLING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, *_ACD_TAKES_BACK, ev.CalledGone, ev.TalkEnded),
-    S.TRANSFERRED: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, *_GREETED, *_ACD_TAKES_BACK, ev.TalkEnded),
+    S.DIALLING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, *_ACD_TAKES_BACK, *_PARTED),
+    S.TRANSFERRED: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, *_GREETED, *_ACD_TAKES_BACK, *_GOES_ON),
     # before its answer the customer's leg says CustomerRefused, and no plan goes on without a caller
-    S.FETCHING: (*_NOT_NOW, *_PICKED_UP, *_GREETED, ev.CallerGone, ev.TalkEnded),
+    S.FETCHING: (*_NOT_NOW, *_PICKED_UP, *_GREETED, ev.CallerGone, *_GOES_ON),
     S.REACHING: (*_NOT_NOW, ev.CallerGone),
     S.CLOSING: _ARRIVALS,
     S.ENDED: (*_ARRIVALS, ev.TimeUp),

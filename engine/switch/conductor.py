@@ -172,18 +172,18 @@ class Switch:
         match event:
             case ev.CallerDigit(digit) if machine.queue and digit in machine.queue.keys:
                 return ev.KeyChosen(digit)
-            case ev.CalledGone(offer) if machine.state is State.TALKING and offer == machine.talk:
-                return ev.TalkEnded(offer) if self._goes_on(live) else event
+            case ev.CalledGone(offer) if offer == machine.talk and self._is_caller_there(live):
+                if machine.state is State.GREETING:
+                    return ev.AgentLost(offer)
+                return ev.TalkEnded(offer) if machine.state is State.TALKING and _goes_on(live) else event
             case ev.AgentReserved(offer) if (began := machine.callback) and began.customer_first:
                 is_reached = machine.is_caller_up or machine.state is not State.QUEUED
                 return event if is_reached else ev.CallbackTurn(offer)
         return event
 
-    def _goes_on(self, live: Live) -> bool:
-        """After the talk; not for a caller who has hung up too, which is the next news."""
-        step = None if live.step is None or live.is_callback else live.book.steps[live.step]
-        is_there = live.legs.get(CALLER) not in self._dead
-        return isinstance(step, steps.Queue) and "served" in step.ways and is_there
+    def _is_caller_there(self, live: Live) -> bool:
+        """Not who has hung up too, which is the next news."""
+        return live.machine.is_caller_up and live.legs.get(CALLER) not in self._dead
 
     def _run(self, live: Live, event: Event) -> None:
         machine, was, was_waiting = live.machine, live.machine.state, live.machine.queue is not None
@@ -195,7 +195,7 @@ class Switch:
             raise
         self._write_trace(machine.id, event, was, machine.state, commands, machine.late)
         if was_waiting and machine.queue is None:
-            live.waited_s = self.now - machine.queued_at
+            live.waited_s = self.now - machine.waits_since
         self._set_timer(live)
         for command in commands:
             _CARRY_OUT[type(command)](self, live, command)
@@ -347,6 +347,12 @@ class Switch:
         self.records.write_cdr(command.cdr)
 
 
+def _goes_on(live: Live) -> bool:
+    """After the talk."""
+    step = None if live.step is None or live.is_callback else live.book.steps[live.step]
+    return isinstance(step, steps.Queue) and "served" in step.ways
+
+
 _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.OpenCdr: Switch._open_cdr,
     do.RejectCaller: Switch._reject_caller,
@@ -361,6 +367,7 @@ _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.StartMusic: hearing.start_music,
     do.StopMusic: hearing.stop_music,
     do.Greet: hearing.greet,
+    do.CutGreeting: hearing.cut_greeting,
     do.StartRecording: hearing.start_recording,
     do.StopRecording: hearing.stop_recording,
     do.StartMessage: boxes.start_message,

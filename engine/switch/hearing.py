@@ -98,6 +98,13 @@ def end_greeting(switch: Switch, live: Live, leg: int | None = None) -> None:
         switch.then(live, greeted)
 
 
+def cut_greeting(switch: Switch, live: Live, command: do.CutGreeting) -> None:
+    for leg in list(live.greeting):
+        log.error("call %s: what leg %d hears at pick-up does not end; it is cut", live.machine.id, leg)
+        switch.media.stop_play(leg)
+        end_greeting(switch, live, leg)
+
+
 def played(switch: Switch, live: Live, leg: int, play: int) -> None:
     if play == GREETING:
         end_greeting(switch, live, leg)

@@ -53,7 +53,7 @@ def values(switch: Switch, live: Live) -> dict[str, str]:
         return known
     if machine.cdr.queue:
         known["queue"] = machine.cdr.queue
-        known["waited"] = f"{switch.now - machine.queued_at if machine.queue else live.waited_s:.0f}"
+        known["waited"] = f"{switch.now - machine.waits_since if machine.queue else live.waited_s:.0f}"
     if machine.queue and (position := switch.acd.position(machine.id)):
         known["position"] = str(position)
         waits = zip(("ewt", "ewt.late"), switch.acd.estimate(machine.id, switch.now), strict=True)

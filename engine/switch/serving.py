@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 
 def enqueue(switch: Switch, live: Live, command: do.Enqueue) -> None:
-    """A promised callback stands where its first call stood."""
-    step, now = command.step, switch.now
+    """A promised callback stands where its first call stood. The agent who has just hung up on a caller is not the
+    preferred one again."""
+    step, now, arrival = command.step, switch.now, command.since
     if step.preferred:
         agent = planning.situation(switch, live).value(step.preferred.agent)
+        agent = "" if agent == live.machine.partner else agent
         step = replace(step, preferred=replace(step.preferred, agent=agent))
-    arrival = live.place_at if step.keep_place and live.place_at is not None and live.place_at < now else None
+    if step.keep_place and live.place_at is not None and live.place_at < now:
+        arrival = live.place_at
     if live.place_at is None:
         live.place_at = now
     switch.calling_back.waits(switch, live, step)

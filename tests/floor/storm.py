@@ -28,6 +28,7 @@ from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow import plan
 from engine.callflow.call import Call, Rules
+from engine.callflow.chapters.talking import GREETING_S
 from engine.callflow.errors import BusyError, ImpossibleEvent, MediaError
 from engine.callflow.table import State
 from tests.floor.playbook import brief
@@ -45,7 +46,7 @@ RULES = [
 CALLER = plan.Caller(ani="13800138000", dnis="4008001234", trunk="carrier")
 GREETING = ("you_asked_for_a_call",)
 ALONE = (State.ROUTING, State.TONE, State.MESSAGE, State.QUEUED, State.REACHING, State.CLOSING)
-WITHOUT_TIMER = (State.NEW, State.TONE, State.OFFERING, State.GREETING, State.ENDED)
+WITHOUT_TIMER = (State.NEW, State.TONE, State.OFFERING, State.ENDED)
 
 
 class Storm:
@@ -186,17 +187,26 @@ class Storm:
         self.has_music = False
 
     def greet(self, command: do.Greet) -> None:
-        """Whisper and greeting end together, at once if there is neither."""
+        """Whisper and greeting end together, at once if there is neither; or the media room never says so."""
         if self.play or self.has_music:
             raise Fault("sound: a greeting over prompts or music")
         if self.phones.called[command.offer].heard != "up":
             raise Fault("bridge: a greeting on a leg that is not up")
         self.greeting = command.offer
         self.n_talks += self.phones.has_caller
-        if command.whisper:
-            self.later(3 * self.rng.random(), self.greeting_ends, command.offer)
-        else:
+        self.later(GREETING_S + 6 * self.hurry + 1, self.must_have_met, command.offer)
+        if not command.whisper:
             self.greeting_ends(command.offer)
+        elif self.rng.random() < 0.9:
+            self.later(3 * self.rng.random(), self.greeting_ends, command.offer)
+
+    def must_have_met(self, offer: int) -> None:
+        if self.call.state is State.GREETING and self.call.talk == offer:
+            raise Fault("bridge: agent and caller wait for a greeting that does not end")
+
+    def cut_greeting(self, command: do.CutGreeting) -> None:
+        if self.greeting is not None:
+            self.greeting_ends(self.greeting)
 
     def greeting_ends(self, offer: int) -> None:
         if self.greeting == offer:
@@ -284,6 +294,8 @@ class Storm:
             raise Fault("bridge: agent and caller wait for each other")
         if isinstance(event, ev.TalkEnded) and not call.late:
             self.talk_ends()
+        if isinstance(event, ev.AgentLost):
+            self.n_talks -= 1
         if call.offers and call.state in ALONE:
             raise Fault(f"leg: offers are open in {call.state}")
         if self.is_message_open and call.state is not State.MESSAGE:
@@ -363,6 +375,7 @@ _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {
     do.StartMusic: Storm.start_music,
     do.StopMusic: Storm.stop_music,
     do.Greet: Storm.greet,
+    do.CutGreeting: Storm.cut_greeting,
     do.Bridge: Storm.bridge,
     do.StartRecording: Storm.start_recording,
     do.StopRecording: Storm.stop_recording,

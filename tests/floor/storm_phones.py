@@ -1,7 +1,8 @@
 """The phones of the storm: the caller, or the customer of a callback, and whoever is called. See storm.py.
 
 News of one phone stays in its order, except 180, which may come late (provisional answers are not reliable, RFC 3262
-section 1). The conductor's part is played here too: it says TalkEnded or CalledGone, KeyChosen or CallerDigit.
+section 1). The conductor's part is played here too: it says TalkEnded, AgentLost or CalledGone, KeyChosen or
+CallerDigit.
 """
 
 from collections.abc import Callable
@@ -78,14 +79,20 @@ class Phones:
         if phone.heard == "ended":
             return  # a 180 overtaken by the end: the SIP room reports nothing after the end of a leg
         phone.heard = heard or phone.heard
-        self.storm.tell(event)
+        self.storm.tell(self.meant(event))
         self.storm.count_legs()
+
+    def meant(self, event: ev.Event) -> ev.Event:
+        """An agent who hangs up on a caller before the talk."""
+        call = self.storm.call
+        is_loss = isinstance(event, ev.CalledGone) and event.offer == call.talk and call.state is State.GREETING
+        return ev.AgentLost(event.offer) if is_loss and self.has_caller else event  # type: ignore[attr-defined]
 
     def goes_on(self, offer: int) -> bool:
         """The agent of the talk hung up first, and the plan has more for the caller."""
         call = self.storm.call
         is_agent = call.talk == offer and not self.called[offer].party.startswith("sip:")
-        return is_agent and call.state in (State.GREETING, State.TALKING) and self.has_caller and offer % 2 == 0
+        return is_agent and call.state is State.TALKING and self.has_caller and offer % 2 == 0
 
     # ---- the caller
 

@@ -45,6 +45,7 @@ EVENTS: dict[type[ev.Event], ev.Event] = {
         ev.Greeted(1),
         ev.GreetedAgent(1),
         ev.TalkEnded(1),
+        ev.AgentLost(1),
         ev.CallerDigit("5"),
         ev.CallerGone(200, "BYE"),
         ev.AnswerPlanned(steps.ANSWER),
@@ -207,8 +208,8 @@ def test_the_row_fixes_what_the_machine_does(state, event):
 @pytest.mark.parametrize("state", list(State))
 def test_only_these_states_have_a_timer(state):
     """Law 5: TimeUp is a move exactly where a timer may run."""
-    with_timer = {State.ROUTING, State.MESSAGE, State.QUEUED, State.TALKING, State.DIALLING, State.TRANSFERRED}
-    with_timer |= {State.FETCHING, State.REACHING, State.CLOSING}
+    with_timer = {State.ROUTING, State.MESSAGE, State.QUEUED, State.GREETING, State.TALKING, State.DIALLING}
+    with_timer |= {State.TRANSFERRED, State.FETCHING, State.REACHING, State.CLOSING}
     assert isinstance(TABLE[state][ev.TimeUp], Move) is (state in with_timer)
     call = routing_for(ev.TimeUp) if state is State.ROUTING else call_in(state)
     assert (call.deadline is not None) is (state in with_timer)

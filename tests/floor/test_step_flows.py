@@ -405,17 +405,47 @@ def test_the_caller_leaves_during_the_greeting(play):
     )
 
 
-def test_the_agent_leaves_during_the_greeting(play):
-    greeting(play) >> ev.CalledGone(1) << do.ReleaseAgent(1) << segment("talk", "agent") << do.HangUpCaller()
+def test_a_greeting_whose_end_nobody_reports(play):
+    (
+        greeting(play, steps.EXTRAS)
+        >> expire() << do.CutGreeting() << state(State.GREETING)
+        >> ev.Greeted(1) << do.Bridge(1) << state(State.TALKING)
+    )
 
 
-def test_the_agent_leaves_during_the_greeting_and_the_plan_goes_on(play):
+def test_the_agent_leaves_during_the_greeting_and_the_caller_waits_on(play):
+    (
+        queued(play, steps.EXTRAS)
+        >> at(20) >> ev.AgentReserved(1, "101") << do.RingAgent(1, "101")
+        >> at(25) >> ev.CalledAnswered(1) << do.TakeOffer(1) << segment("offer", "answered", agent="101")
+        << segment("queue", "answered", began_at=0, ended_at=25)
+        << do.StopPrompts() << do.StopMusic() << do.Greet(1, ("vip",), ("agent_number",), "zh")
+        >> at(26) >> ev.AgentLost(1) << do.StopPrompts() << do.ReleaseAgent(1)
+        << do.StartMusic("moh") << do.Enqueue(steps.EXTRAS, since=0) << state(State.QUEUED)
+        >> ev.Greeted(1)
+        >> at(30) >> ev.AgentReserved(2, "102") << do.RingAgent(2, "102")
+        >> at(31) >> ev.CalledAnswered(2) << do.TakeOffer(2) << segment("offer", "answered", agent="102")
+        << segment("queue", "answered", began_at=26, ended_at=31)
+        << do.StopPrompts() << do.StopMusic() << do.Greet(2, ("vip",), ("agent_number",), "zh")
+        >> at(33) >> ev.Greeted(2) << do.Bridge(2)
+        >> at(40) >> BYE << do.ReleaseAgent(2) << segment("talk", "caller", began_at=31, agent="102")
+        << do.HangUpCalled(2)
+        >> ev.LegsGone() << cdr(agent="102", connected_at=31, disposition="answered")
+    )
+
+
+def test_the_caller_gives_up_after_an_agent_who_left(play):
     (
         greeting(play)
-        >> ev.TalkEnded(1) << do.StopPrompts() << do.ReleaseAgent(1) << segment("talk", "agent")
-        << do.TakeStep("served")
-        >> ev.Greeted(1) << state(State.ROUTING)
+        >> after(1) >> ev.AgentLost(1) << do.StopPrompts() << do.ReleaseAgent(1)
+        << do.StartMusic("moh") << do.Enqueue(steps.SUPPORT, since=0)
+        >> after(5) >> BYE << do.LeaveQueue("abandoned") << segment("queue", "abandoned", began_at=1, ended_at=6)
+        >> ev.LegsGone() << cdr(agent=None, connected_at=None, disposition="abandoned")
     )
+
+
+def test_agent_and_caller_leave_during_the_greeting(play):
+    greeting(play) >> ev.CalledGone(1) << do.ReleaseAgent(1) << segment("talk", "agent") << do.HangUpCaller()
 
 
 @pytest.mark.parametrize("outcome", ["no_skill", "too_long"])

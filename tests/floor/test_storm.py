@@ -62,7 +62,8 @@ def test_no_schedule_breaks_a_call_and_every_move_and_crossing_is_reached():
     moves = {(state, event) for state in State for event, row in TABLE[state].items() if isinstance(row, Move)}
     assert moves - Watched.reached == UNREACHED_MOVES
     can_be_late = {event for state in State for event, row in TABLE[state].items() if isinstance(row, Late)}
-    assert can_be_late - Watched.crossed == set()
+    # the conductor says of the leg of the talk alone that the agent is lost: it crosses nothing
+    assert can_be_late - Watched.crossed == {ev.AgentLost}
 
 
 @pytest.mark.prove
@@ -180,6 +181,24 @@ class WithWaitingAgent(Forgetful):
     event, forgotten = ev.CalledAnswered, do.Greet
 
 
+class WithEndlessGreeting(Forgetful):
+    """The media room does not say that the greeting has ended, and nobody minds."""
+
+    event, forgotten = ev.TimeUp, do.CutGreeting
+
+
+class WithAgentAfterGreeting(Forgetful):
+    """An agent hangs up before the talk, and never gets to the wrap-up."""
+
+    event, forgotten = ev.AgentLost, do.ReleaseAgent
+
+
+class WithCallerInSilence(Forgetful):
+    """The same, and the caller waits in no queue."""
+
+    event, forgotten = ev.AgentLost, do.Enqueue
+
+
 class WithOpenMessage(Forgetful):
     """Who hangs up has left a message; it is never closed."""
 
@@ -232,6 +251,9 @@ class WithoutConsent(Call):
         (WithAgentAfterCustomer, "leg"),
         (WithMusicUnderGreeting, "sound"),
         (WithWaitingAgent, "bridge"),
+        (WithEndlessGreeting, "bridge"),
+        (WithAgentAfterGreeting, "agent"),
+        (WithCallerInSilence, "record"),
         (WithOpenMessage, "record"),
         (WithoutConsent, "record"),
     ],

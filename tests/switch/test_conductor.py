@@ -149,6 +149,47 @@ def test_without_a_greeting_they_meet_at_once() -> None:
     assert floor.media.one("bridge") == (1, 100)
 
 
+def test_a_greeting_whose_end_is_never_reported_is_cut() -> None:
+    floor = Floor(queue(0, whisper=("vip",), greeting=("agent_number",)))
+    floor.post(ev.CalledAnswered(1))
+    floor.end_play(1)
+    floor.round(31.0)
+    assert floor.media.all("stop_play")[-1] == (100,)
+    assert floor.media.one("bridge") == (1, 100)
+
+
+def test_an_agent_who_hangs_up_on_the_greeting_leaves_the_caller_in_the_old_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And is not the preferred one again."""
+    step = queue(0, whisper=("vip",), preferred=steps.Preferred("1001", wait_s=9.0), music="hold")
+    floor = Floor(step, queue=Queue("sales", wrap_up_s=10.0))
+    enqueued: list[Any] = []
+    keep = floor.acd.enqueue
+
+    def enqueue(*asked: Any) -> None:
+        enqueued.append(asked)
+        keep(*asked)
+
+    monkeypatch.setattr(floor.acd, "enqueue", enqueue)
+    floor.round(5.0)
+    floor.post(ev.CalledAnswered(1))
+    floor.round(2.0)
+    floor.post(ev.CalledGone(1), ev.LegEnded(100))  # type: ignore[arg-type]
+    assert floor.live.machine.state == "QUEUED" and floor.media.all("start_music")[-1] == (1, "hold")
+    (asked,) = enqueued
+    assert asked[1].preferred.agent == "" and asked[3] == 1000.0
+    assert floor.records.all("write_cdr") == [] and floor.media.all("bridge") == []
+
+
+def test_an_agent_and_a_caller_who_both_hang_up_on_the_greeting() -> None:
+    floor = Floor(queue(0, whisper=("vip",)))
+    floor.post(ev.CalledAnswered(1))
+    floor.switch.post("c1", ev.CalledGone(1))
+    floor.post(ev.CallerGone(200, ""), ev.LegEnded(1))  # type: ignore[arg-type]
+    assert len(floor.sip.all("dial")) == 1 and floor.live.machine.state == "CLOSING"
+
+
 def test_a_value_that_is_not_known_leaves_the_whole_play_out_and_takes_time() -> None:
     floor = Floor(play(0, "welcome", steps.Say("number", "$digits")), play(1, "sorry"))
     assert floor.heard(1) == []

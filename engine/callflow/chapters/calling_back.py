@@ -28,7 +28,7 @@ def begin_callback(call: Call, event: ev.CallbackBegan, now: float) -> Iterator[
     caller, step = event.caller, event.step
     call.cdr = Cdr(call.id, caller.trunk, caller.ani, caller.dnis, now, call.plan, queue=step.queue, kind="callback")
     call.callback, call.is_caller_up = event, False
-    call.queue, call.queued_at = step, now
+    call.queue, call.queued_at, call.waits_since = step, now, now
     yield do.OpenCdr(call.cdr)
     yield do.Enqueue(step)
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow.chapters import ending
+from engine.callflow.chapters import ending, waiting
 from engine.callflow.commands import Command
-from engine.callflow.table import State
 
 if TYPE_CHECKING:
     from engine.callflow.call import Call
+
+GREETING_S = 30.0  # nothing said at pick-up is longer: an agent and a caller who hear nothing must not wait for ever
 
 _TRANSFER_RESULTS: Mapping[ev.Refusal, str] = {
     ev.Refusal.BUSY: "busy",
@@ -41,7 +42,13 @@ def greet(call: Call, event: ev.CalledAnswered, now: float) -> Iterator[Command]
         call.verdict = "answered"
         call.set(agent=partner, connected_at=now)
     yield from call.silence()
+    call.due = now + GREETING_S
     yield do.Greet(event.offer, step.whisper, step.greeting, step.language)
+
+
+def cut_greeting(call: Call, event: ev.TimeUp, now: float) -> Iterator[Command]:
+    call.due = None
+    yield do.CutGreeting()
 
 
 def bridge(call: Call, event: ev.Greeted, now: float) -> Iterator[Command]:
@@ -50,10 +57,20 @@ def bridge(call: Call, event: ev.Greeted, now: float) -> Iterator[Command]:
         yield from call.start_recording()
 
 
+def go_back(call: Call, event: ev.AgentLost, now: float) -> Iterator[Command]:
+    """The agent hung up before the talk: the caller waits on in the old place, as if nobody had answered."""
+    step = call.left_queue
+    assert step
+    del call.offers[event.offer]
+    call.verdict = None
+    call.set(agent=None, connected_at=None)
+    yield do.StopPrompts()
+    yield from ending.end_talk(call, "agent", now)
+    yield from waiting.wait(call, step, now, call.waits_since)
+
+
 def go_on_served(call: Call, event: ev.TalkEnded, now: float) -> Iterator[Command]:
     del call.offers[event.offer]
-    if call.state is State.GREETING:
-        yield do.StopPrompts()
     yield from ending.end_talk(call, "agent", now)
     yield do.TakeStep("served")
 

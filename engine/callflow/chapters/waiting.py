@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow.commands import Command
+from engine.callflow.steps import Queue
 
 if TYPE_CHECKING:
     from engine.callflow.call import Call
@@ -23,13 +24,19 @@ _UNSERVED: Mapping[str, str] = {
 
 
 def enter_queue(call: Call, event: ev.QueuePlanned, now: float) -> Iterator[Command]:
-    step = event.step
-    call.queue, call.queued_at, call.verdict = step, now, None
-    call.set(queue=step.queue)
+    call.verdict = None
+    call.set(queue=event.step.queue)
+    yield from wait(call, event.step, now)
+
+
+def wait(call: Call, step: Queue, now: float, since: float | None = None) -> Iterator[Command]:
+    """`since`: the call comes back to the place that it has had since then."""
+    call.queue, call.queued_at = step, now
+    call.waits_since = now if since is None else since
     call.announce_at = [now + announce.first_s for announce in step.announces]
     if step.music:
         yield do.StartMusic(step.music)
-    yield do.Enqueue(step)
+    yield do.Enqueue(step, since)
 
 
 def announce(call: Call, event: ev.TimeUp, now: float) -> Iterator[Command]:
