@@ -70,6 +70,7 @@ def search_options(command: Command) -> Command:
             click.option("--agent", metavar="ID", shell_complete=_names("agents"), help="Who talked."),
             click.option("--queue", metavar="NAME", shell_complete=_names("queues"), help="A queue it waited in."),
             click.option("--disposition", metavar="NAME", help='How it ended; "open" for calls that live.'),
+            click.option("--kind", type=click.Choice(["inbound", "callback"]), help="Who called: the caller, or we."),
             click.option("--text", metavar="TEXT", help="Part of any id, number, name or path."),
             click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Rows a page."),
             click.option("--offset", type=click.IntRange(0), default=0, help="Rows to leave out: the next page."),
@@ -112,8 +113,11 @@ def _cdr_table(rows: list[Row], is_wide: bool) -> Table:
     times = ("wait_s", "talk_s", "duration_s") if is_wide else ("wait_s", "talk_s")
     last = ("status", "ended_by", "call", "recording") if is_wide else ("call",)
     names = {"status": "n SIP", "ended_by": "ended by"}
+    first = ("kind", "ani", "dnis", "queue", "agent") if is_wide else ("ani", "dnis", "queue", "agent")
+    names |= {"ani": "ANI", "dnis": "DNIS"}
     shown = table(
-        *("arrived", "ANI", "DNIS", "queue", "agent"),
+        "arrived",
+        *(names.get(key, key) for key in first),
         *(f"{key.removesuffix('_s')} (s)" for key in times),
         "disposition",
         *(names.get(key, key) for key in last),
@@ -121,7 +125,7 @@ def _cdr_table(rows: list[Row], is_wide: bool) -> Table:
     for row in rows:
         shown.add_row(
             local(row["arrived_at"]),
-            *(cell(row[key]) for key in ("ani", "dnis", "queue", "agent")),
+            *(cell(row[key]) for key in first),
             *(seconds(row[key]) for key in times),
             cell(row["disposition"] or "open"),
             *(cell(row[key]) for key in last),

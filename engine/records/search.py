@@ -31,6 +31,7 @@ class Wanted:
     agent: str | None = None  # who talked in the call
     queue: str | None = None  # any queue it waited in
     disposition: str | None = None  # "open" for calls that live
+    kind: str | None = None  # inbound, callback
     text: str | None = None  # part of any id, number, name or path of the CDR
     limit: int = 50
     offset: int = 0
@@ -139,6 +140,8 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(Call.disposition.is_(None))
     elif wanted.disposition is not None:
         found.append(_matches(Call.disposition, wanted.disposition))
+    if wanted.kind is not None:
+        found.append(Call.kind == wanted.kind)
     if wanted.text is not None:
         texts = (Call.call, Call.ani, Call.dnis, Call.trunk, Call.plan, Call.queue, Call.agent, Call.recording)
         found.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in texts)))

@@ -25,6 +25,8 @@ def day(folder):
         cdr = made.closed(f"c{n}", at=60.0 * n)
         if n % 2:
             cdr = replace(cdr, agent=None, disposition="abandoned", connected_at=None, recording=None)
+        if n == 6:
+            cdr = replace(cdr, kind="callback")
         records.write_cdr(cdr)
         records.write_segment(made.segment(cdr.call, "queue", 60.0 * n))
         if cdr.recording:
@@ -47,7 +49,7 @@ def test_cdr_as_a_table(agner, day):
     assert "wait (s)" in shown.stdout and "talk (s)" in shown.stdout
     (line,) = (line for line in shown.stdout.splitlines() if " c8 " in line)
     assert line.split()[2:] == (
-        "+8613800138000 4001 support amy 7.0 52.5 60.5 talked 200 caller c8 2026-11-22/c8.wav".split()
+        "inbound +8613800138000 4001 support amy 7.0 52.5 60.5 talked 200 caller c8 2026-11-22/c8.wav".split()
     )
     assert f"{(day + timedelta(seconds=480)).astimezone():%Y-%m-%d %H:%M:%S}" in line
     assert "abandoned 5, talked 5" in shown.stdout and "calls 1 to 3 of 10; --offset 3 shows more" in shown.stdout
@@ -68,6 +70,8 @@ def test_cdr_searches(agner, day):
     assert calls(agner("cdr", "--json", "--until", "18m")) == ["c2", "c1", "c0"]
     assert calls(agner("cdr", "--json", "--since", "1h")) == [f"c{n}" for n in range(9, -1, -1)]
     assert calls(agner("cdr", "--json", "--text", "C3")) == ["c3"]
+    assert calls(agner("cdr", "--json", "--kind", "callback")) == ["c6"]
+    assert calls(agner("cdr", "--json", "--kind", "inbound", "--since", "15m", "--agent", "amy")) == ["c8"]
 
 
 def test_cdr_of_one_call(agner, day):

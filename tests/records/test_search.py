@@ -65,6 +65,7 @@ def test_by_number_agent_queue_disposition_and_text(archive):
     assert found(archive, agent="carol") == ["c03"]
     assert len(found(archive, queue="sales")) == 10
     assert found(archive, disposition="open") == ["live"]
+    assert found(archive, kind="callback") == [] and found(archive, kind="inbound", disposition="open") == ["live"]
     assert found(archive, text="C1", dnis="4002") == ["c17", "c14", "c11"]
     assert found(archive, text="%", queue="support") == []
 
