@@ -50,7 +50,8 @@ class Sip(Protocol):
     def dial(
         self, call: str, offer: int, uri: str, caller: Caller, headers: Mapping[str, str], display_name: str = ""
     ) -> int:
-        """Send an INVITE; news comes as Called... events with this offer. Returns the leg.
+        """Send an INVITE; news comes as Called... events with this offer. Returns the leg. `uri` is a SIP address, or
+        trunk:NAME/NUMBER: over a trunk, whichever of its destinations takes the call.
 
         The phone shows `display_name`, else the caller's name, and the caller's number. A value of an X-... header may
         be any text: what is not printable ASCII is percent-encoded (RFC 3986) as UTF-8, and so is "%".
@@ -72,6 +73,10 @@ class Sip(Protocol):
 
     def take_key(self, leg: int, key: str) -> None:
         """A key that the media room heard in the audio: CallerDigit, unless it came by signalling as well."""
+        ...
+
+    def n_calls_out(self, trunk: str) -> int:
+        """Calls of ours that are out over a trunk now."""
         ...
 
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:

@@ -37,7 +37,7 @@ from engine.sip.keys import IN_BAND
 from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, ChallengedLeg, CustomerLeg, KeyedLeg, Leg
 from engine.sip.outward import TRUNK, Outward
 from engine.sip.phones import Phones, dialled
-from engine.sip.trunks import IN
+from engine.sip.trunks import IN, OUT
 
 log = logging.getLogger(__name__)
 
@@ -205,6 +205,9 @@ class Endpoint:
     def n_legs(self) -> int:
         """Legs whose LegEnded has not been posted."""
         return len(self._legs)
+
+    def n_calls_out(self, trunk: str) -> int:
+        return self.carriers.ways[trunk].n_calls[OUT]
 
     def n_closing(self) -> int:
         """Legs that exist in PJSIP: also those that ended for us and wait for the far side's last word."""

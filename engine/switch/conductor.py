@@ -302,9 +302,13 @@ class Switch:
             raise BusyError("the switch is stopping", retry_after_s=limits.retry_after_s)
         if len(self.calls) >= limits.max_calls:
             raise BusyError(f"all {limits.max_calls} calls are taken", retry_after_s=limits.retry_after_s)
-        most = trunk.max_calls if trunk else None
-        if most is not None and sum(live.caller.trunk == caller.trunk for live in self.calls.values()) >= most:
-            raise BusyError(f"all {most} calls of trunk {caller.trunk} are taken", retry_after_s=limits.retry_after_s)
+        if trunk is None or (trunk.max_calls is None and trunk.max_calls_in is None):
+            return
+        n_in = sum(live.caller.trunk == trunk.name and not live.is_callback for live in self.calls.values())
+        n_both = n_in + self.sip.n_calls_out(trunk.name)
+        for most, n_calls in ((trunk.max_calls, n_both), (trunk.max_calls_in, n_in)):
+            if most is not None and n_calls >= most:
+                raise BusyError(f"all {most} calls of trunk {trunk.name} are taken", retry_after_s=limits.retry_after_s)
 
     def _open_cdr(self, live: Live, command: do.OpenCdr) -> None:
         self.records.open_cdr(command.cdr)

@@ -14,6 +14,7 @@ from engine.callflow.events import Refusal
 from engine.callflow.plan import Caller
 from engine.callflow.rewrite import table
 from engine.callflow.settings import Destination, Identity, Login, Numbers, Probing, Registration, Trunk
+from engine.sip.trunks import Hop, Server
 from tests.sip.peers import HOST, PORT, Ear, Sipp, got, in_dialog_ok, invite, pause, reply, request, sdp
 
 DEAD = 18195  # nobody there; packets to it are refused by the kernel, which UDP's sender does not hear of
@@ -190,6 +191,19 @@ def test_hanging_up_between_two_destinations_leaves_nothing(ear, sipp, over):
     assert ear.story() == ["LegEnded"] and "INVITE" not in phone.sent_and_received()
 
 
+def test_a_name_stands_in_the_request_that_goes_to_one_of_its_servers(ear, sipp, over):
+    """As DNS would have it (test_trunks_names.py): the first server is silent, the second answers."""
+    phone = sipp(*ANSWERS)
+    ear.until(phone.listening)
+    named = Destination("carrier.invalid")
+    ways, now = over(named), time.monotonic()
+    ways.found(named, [Server(Hop(SILENT.host, 18196, "udp"), 10, 1), Server(Hop(HOST, phone.port, "udp"), 20, 1)], now)
+    assert 0.99 < call_and_end(ear, phone) < 1.2
+    sent = phone.sent_and_received()
+    assert "INVITE sip:13800138000@carrier.invalid SIP/2.0" in sent and not header(sent, "Route")
+    ear.until(lambda: ear.endpoint.n_closing() == 0, 40)
+
+
 # ---- identities and numbers
 
 
@@ -330,12 +344,14 @@ def granted(expires_s: int) -> str:
     return reply(200).replace("Contact: <sip:phone@[local_ip]:[local_port];transport=[transport]>\n", contact)
 
 
-def test_we_register_answer_the_challenge_refresh_and_leave(ear, sipp, over):
+def test_we_register_answer_the_challenge_and_refresh(ear, sipp, over):
     """One REGISTER was sent when the endpoint started, to nobody; the next one finds the registrar. Binding: 8 s, so
     that PJSIP refreshes it 5 s before its end."""
     right = got("REGISTER", check="Authorization: Digest username=.agner., realm=.carrier.example.")
     registrar = sipp(
-        got("REGISTER"), reply(401, header=CHALLENGE), right, granted(8), right, granted(600), port=REGISTRAR
+        *(got("REGISTER"), reply(401, header=CHALLENGE), right, granted(8)),
+        *(got("REGISTER"), granted(600)),  # the refresh; it would be challenged again, as the first
+        port=REGISTRAR,
     )
     state = lambda: ear.endpoint.carriers.rows()[0]["registration"]  # noqa: E731
     ear.until(lambda: state()["state"] == "registered", 45)

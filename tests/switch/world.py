@@ -281,6 +281,9 @@ class Phones:
     def take_key(self, leg: int, key: str) -> None:
         self._tell(leg, ev.CallerDigit(key))
 
+    def n_calls_out(self, trunk: str) -> int:
+        return 0
+
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
         self.lamps[uri] = n_new, n_old
 
