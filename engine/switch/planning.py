@@ -5,7 +5,6 @@ the walk; engine/config/values.py, the names there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -34,6 +33,7 @@ _PLANNED: Mapping[type[plan.Step], Callable[..., Event]] = {
 }
 
 BUFFERED_S = 0.2  # phones hold audio back against jitter: a BYE right behind a prompt would cut its last word
+_UNSERVED = ("timeout", "no_agents", "full", "too_long", "no_skill")
 _NOWHERE = plan.Place("", 0, 0)
 
 # ---- what a call knows
@@ -84,40 +84,38 @@ def take_step(switch: Switch, live: Live, command: do.TakeStep) -> None:
         switch.then(live, ev.HangUpPlanned(steps.HangUp(_NOWHERE, {})))
         return
     now = situation(switch, live)
-    if live.step is None:
-        assert live.machine.plan
-        stop = live.book.enter(live.machine.plan, now)
-    else:
-        stop = live.book.after(live.step, command.result, now)
-    stop = _without_surveys(switch, live, stop, now)
+    stop = _next(switch, live, command.result, now)
     live.values |= {name: text for name, text in stop.values.items() if now.values.get(name) != text}
     live.step = stop.index
-    event, buffered_until = _planned(switch, live, stop.step), live.said_at + BUFFERED_S
+    event, buffered_until = _planned(switch, stop.step), live.said_at + BUFFERED_S
     if isinstance(event, ev.HangUpPlanned) and buffered_until > switch.now:
         switch.soon(buffered_until - switch.now, live, event)
     else:
         switch.then(live, event)
 
 
-def _without_surveys(switch: Switch, live: Live, stop: plan.Stop, now: plan.Situation) -> plan.Stop:
-    """A queue may be set to ask nobody; then a survey goes on as if the caller had said nothing."""
-    queue = switch.setup.queue(live.machine.cdr.queue)
-    passed: set[int] = set()
-    while queue and not queue.survey and isinstance(stop.step, steps.Ask) and stop.step.survey:
-        if stop.index in passed:
-            break
-        passed.add(stop.index)
-        stop = live.book.after(stop.index, "no_input", replace(now, values=stop.values))
-    return stop
+def _next(switch: Switch, live: Live, result: str, now: plan.Situation) -> plan.Stop:
+    """A wait may end in a way that its book knows nothing of, because a reload has given the queue a limit, or taken
+    the queue away. Then the call goes the way of another wait without an agent; where there is none, it begins again
+    in the book that holds now, which has all of them."""
+    if live.step is None:
+        assert live.machine.plan
+        return live.book.enter(live.machine.plan, now)
+    step = live.book.steps[live.step]
+    if not isinstance(step, steps.Queue) or result in step.ways:
+        return live.book.after(live.step, result, now)
+    for other in _UNSERVED:
+        if other in step.ways:
+            return live.book.after(live.step, other, now)
+    live.book = switch.setup.book
+    return live.book.enter(live.book.plan_for(live.caller.dnis), now)
 
 
-def _planned(switch: Switch, live: Live, step: plan.Step) -> Event:
+def _planned(switch: Switch, step: plan.Step) -> Event:
     if isinstance(step, steps.Transfer):
         return ev.TransferPlanned(step, next(switch.transfers))
     if isinstance(step, steps.Errand):
         return ev.ErrandPlanned(step, next(switch.tickets))
-    if isinstance(step, steps.Queue) and (queue := switch.setup.queue(step.queue)):
-        step = replace(step, whisper=step.whisper or queue.whisper, greeting=step.greeting or queue.greeting)
     return _PLANNED[type(step)](step)
 
 

@@ -137,10 +137,11 @@ def test_both_hear_their_greeting_whole_before_they_hear_each_other() -> None:
     assert floor.media.one("bridge") == (1, 100)
 
 
-def test_the_queue_greets_where_the_plan_does_not() -> None:
+def test_what_is_heard_at_pick_up_is_what_the_book_says() -> None:
+    """config has put in what the queue says; a reload changes the queue, and not the call's book."""
     floor = Floor(queue(0, whisper=("plan",)), queue=Queue("sales", whisper=("queue",), greeting=("hello",)))
     floor.post(ev.CalledAnswered(1))
-    assert (floor.heard(100), floor.heard(1)) == (["plan"], ["hello"])
+    assert (floor.heard(100), floor.heard(1)) == (["plan"], [])
 
 
 def test_without_a_greeting_they_meet_at_once() -> None:
@@ -289,11 +290,12 @@ def test_a_survey_is_stored_with_queue_and_agent() -> None:
     assert (answer.digit, answer.label, answer.queue, answer.agent) == ("2", "不满意", "sales", "1001")
 
 
-def test_a_queue_may_ask_nobody() -> None:
+def test_who_is_asked_is_what_the_book_says() -> None:
+    """config has made a fork before the survey where a queue asks nobody."""
     floor = Floor(queue(0, {"served": 1}), survey(1), queue=Queue("sales", survey=False))
     floor.talk()
     floor.post(ev.CalledGone(1))
-    assert floor.heard(1) == [] and floor.live.machine.cdr.ended_by == "plan"
+    assert floor.heard(1) == ["rate"]
 
 
 def test_a_caller_who_hung_up_too_is_asked_nothing() -> None:
@@ -302,6 +304,36 @@ def test_a_caller_who_hung_up_too_is_asked_nothing() -> None:
     floor.switch.post("c1", ev.CalledGone(1))
     floor.post(ev.CallerGone(200, ""), ev.LegEnded(1))  # type: ignore[arg-type]
     assert floor.heard(1) == []
+
+
+# ---- a reload gives the queue limits that the book of the call knows nothing of
+
+
+def reload(floor: Floor, book: plan.PlanBook, *queues: Queue) -> None:
+    people = replace(floor.switch.setup.staff, queues={queue.name: queue for queue in queues})
+    floor.acd.apply(people, book, floor.now)
+    floor.switch.apply(Setup(floor.switch.setup.settings, people, book))
+
+
+def closing(*, line: int, **ways: int) -> Floor:
+    """The caller hears the prompt before the queue, and the queue closes meanwhile."""
+    step = replace(queue(line), ways=ways)
+    floor = Floor(play(0, "welcome"), step, play(2, "sorry"))
+    reload(floor, plan.PlanBook((steps.HangUp(place(0), {}, "busy"),), {"other": 0}, {"100": "other"}), Queue("other"))
+    floor.end_play(1)
+    return floor
+
+
+def test_a_wait_that_ends_in_a_new_way_goes_an_old_one() -> None:
+    floor = closing(line=1, timeout=2, full=END)
+    assert floor.heard(1)[-1] == "sorry" and floor.live.machine.verdict == "no_agents"
+
+
+def test_a_wait_without_any_way_begins_again_in_the_book_that_holds() -> None:
+    floor = closing(line=1)
+    assert floor.live.book is floor.switch.setup.book
+    floor.round(1.0)
+    assert floor.live.machine.cdr.ended_by == "plan" and floor.live.machine.verdict == "no_agents"
 
 
 # ---- the place in the queue, and exit keys

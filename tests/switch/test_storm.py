@@ -4,7 +4,8 @@ import pytest
 
 from engine.callbacks import Callbacks
 from engine.callflow import commands as do
-from engine.switch import News, Switch, conductor
+from engine.callflow import plan
+from engine.switch import Live, News, Switch, conductor, planning
 from engine.switch.calling_back import CallingBack
 from tests.switch.world import World, ladder
 
@@ -16,6 +17,8 @@ def play(seeds: range) -> None:
         world = World(seed)
         try:
             world.run()
+            lost = [line for line in world.trace.lines if "CallFailed(" in line]
+            assert not lost, f"nobody did anything wrong, and these are lost: {lost}"
         except Exception as error:
             pytest.fail(f"seed {seed}: {error!r}\n{ladder(world)}")
 
@@ -58,6 +61,15 @@ def test_nothing_is_left_after_very_many_days() -> None:
 def test_control_a_forgotten_command_is_noticed(forgotten: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(conductor._CARRY_OUT, forgotten, lambda *_: None)
     assert n_bad_days(60, Bounded) > 0
+
+
+def test_control_a_call_lost_by_a_new_limit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_the_book(switch: Switch, live: Live, result: str, now: plan.Situation) -> plan.Stop:
+        return live.book.enter("main", now) if live.step is None else live.book.after(live.step, result, now)
+
+    monkeypatch.setattr(planning, "_next", by_the_book)
+    with pytest.raises(pytest.fail.Exception, match="these are lost"):
+        play(range(150))
 
 
 class ConsequencesLast(Bounded):

@@ -48,7 +48,8 @@ BOOK = plan.PlanBook(
         ),
         steps.Queue(
             _place(5),
-            {"timeout": 5, "full": 5, "no_agents": 5, "no_skill": 5, "too_long": 5, "9": 7, "0": 8, "served": 6},
+            # a queue that could be full came with a reload
+            {"timeout": 5, "no_agents": 5, "9": 7, "0": 8, "served": 6},
             "sales",
             preferred=steps.Preferred("$customer.agent", head_start_s=60.0),
             max_wait_s=25.0,
@@ -461,6 +462,8 @@ class World:
         people = staff(self.n_agents, customer_first=self.customer_first)
         if is_plain:
             people = replace(people, queues={"sales": replace(people.queues["sales"], callbacks=None)})
+        else:
+            people = self._limited(people)
         self.acd = Acd(people, self.book, 64, self.now, self._tell_trace)
         self.promises, self.errands = Promises(), Errands(self)
         rooms = Rooms(
@@ -549,13 +552,19 @@ class World:
                         self.switch.hang_up(call, "somebody", self.now)
 
     def _reload(self) -> None:
-        """Other times, another order of who rings first, a plan that asks for more: for calls that wait too."""
+        """Other times and limits, another order of who rings first, a plan that asks for more: for calls that wait
+        too."""
         people = staff(self.n_agents, self.random.choice((4.0, 8.0)), self.random.random() < 0.5, 1.0)
+        people = self._limited(people)
         relax = self.random.choice(((), (steps.Relax(3.0, head_start_s=30.0),)))
         changed = tuple(replace(s, relax=relax) if isinstance(s, steps.Queue) else s for s in BOOK.steps)
         book = replace(BOOK, steps=changed)
         self.acd.apply(people, book, self.now)
         self.switch.apply(Setup(self.switch.setup.settings, people, book))
+
+    def _limited(self, people: Staff) -> Staff:
+        queue = replace(people.queues["sales"], max_length=self.random.choice((1, 2, 4)))
+        return replace(people, queues={"sales": queue})
 
     def _back(self, agent: str) -> None:
         self.acd.log_in(agent, self.now)
