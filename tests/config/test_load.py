@@ -1,7 +1,9 @@
 """The shipped configuration, what its values become, and how long a large one takes to read."""
 
+import shutil
 import time
 from datetime import datetime
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from engine.callflow import steps
 from engine.callflow.conditions import CallerListed, WithinHours
 from engine.callflow.plan import Caller, PlanBook, Situation, Stop
-from engine.callflow.staff import Policy, Serves
+from engine.callflow.staff import Policy, Serves, who_registers
 from engine.callflow.steps import Answer, HangUp, Play
 from engine.config import Configuration, load
 
@@ -149,3 +151,18 @@ def test_a_thousand_agents_are_read_in_under_a_second(tmp_path: Path, monkeypatc
     found = load(tmp_path)
     assert len(found.staff.agents) == 1000
     assert time.process_time() - started < 1.0
+
+
+def test_phones_that_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "tests/config/good", tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    staff = Path("config/staff.yaml")
+    staff.write_text(staff.read_text().replace("phone: sip:1001@127.0.0.1", "phone: registered"))
+    switch = Path("config/switch.yaml")
+    switch.write_text(switch.read_text() + "registrar: { realm: floor-2, expires: 2m-30m, keep alive: off }\n")
+    loaded = load("config")
+    assert loaded.staff.agents["1001"].phone == "registered:1001"
+    assert who_registers(loaded.staff) == {"1001"}
+    registrar = loaded.settings.registrar
+    assert (registrar.realm, registrar.min_expires_s, registrar.max_expires_s) == ("floor-2", 120, 1800)
+    assert registrar.keep_alive_s == inf and registrar.n_contacts == 5
