@@ -50,7 +50,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 class Baresip:
-    """One baresip with one account and no registration.
+    """One baresip with one account, which logs in where `registrar` (host:port) is given.
 
     `says` is a frequency in Hz or a WAV file; `codecs` as baresip names them. What it hears is in heard(), from its
     sndfile module. `on_event(phone, event)` is called on a thread of the phone's own; event["type"] is CALL_INCOMING,
@@ -69,6 +69,8 @@ class Baresip:
         address: str = "127.0.0.1",
         rtp_ports: str = "10000-20000",
         on_event: Callable[["Baresip", dict[str, Any]], None] | None = None,
+        registrar: str = "",
+        password: str = "",
     ) -> None:
         self.user, self.port = user, port
         self.events: list[dict[str, Any]] = []
@@ -101,9 +103,10 @@ class Baresip:
             + "\n"
         )
         mode = "auto" if answers else "manual"
+        log_in = f"auth_pass={password};regint=60" if registrar else "regint=0"
         (self.folder / "accounts").write_text(
-            f"<sip:{user}@{address}:{port};transport={transport}>"
-            f";regint=0;answermode={mode};audio_codecs={codecs};ptime=20\n"
+            f"<sip:{user}@{registrar or f'{address}:{port}'};transport={transport}>"
+            f";{log_in};answermode={mode};audio_codecs={codecs};ptime=20\n"
         )
         (self.folder / "contacts").write_text("")
         with (self.folder / "log").open("wb") as log:
