@@ -267,9 +267,9 @@ class Carriers:
     def _register(self, one: _Enrolled) -> None:
         now, enrolment = self._now(), one.enrolment
         tried = [one.hop] if one.hop and enrolment.why else []
-        found = one.ways.choose(tried, now, self.dice()) or one.ways.choose((), now, self.dice())
+        found = one.ways.choose(tried, now, self.dice()) or one.ways.last_resort(self.dice())
         if found is None:
-            enrolment.refused("no registrar can be had", 0.0, now, self.dice())
+            enrolment.refused("DNS has not told where the registrar is", 0.0, now, self.dice())
             return
         is_moved = one.hop != found[1]
         one.hop = found[1]

@@ -147,6 +147,14 @@ class Ways:
         destination = begun[0] if begun else pick(list(left), dice)
         return destination, pick(left[destination], dice if begun else _thrown_again(dice)).hop
 
+    def last_resort(self, dice: float) -> tuple[Destination, Hop] | None:
+        """Any, gone or not: for what is tried again ever later anyway."""
+        known = [destination for destination, servers in self.servers.items() if servers]
+        if not known:
+            return None
+        destination = pick(known, dice)
+        return destination, pick(self.servers[destination], _thrown_again(dice)).hop
+
     def is_usable(self, hop: Hop, now: float) -> bool:
         health = self.health[hop]
         if now < health.rests_until:

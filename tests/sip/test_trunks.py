@@ -185,6 +185,14 @@ def test_a_server_keeps_its_health_when_its_name_is_looked_up_again() -> None:
     assert set(here.health) == {other} and here.choose((), 2.0, 0.0) == (place, other)
 
 
+def test_the_last_resort_is_any_server_there_is() -> None:
+    (place,) = places((1, 1))
+    here, hop = ways(place, probing=None), hop_of(place)
+    here.lost(hop, 0.0)
+    assert here.choose((), 1.0, 0.5) is None and here.last_resort(0.5) == (place, hop)
+    assert Ways(Trunk("t", ()), 0.0).last_resort(0.5) is None
+
+
 # ---- limits
 
 
