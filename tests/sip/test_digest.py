@@ -203,3 +203,10 @@ def test_known_and_unknown_users_cost_the_same():
 def test_nothing_of_a_password_is_kept():
     assert hashlib.md5(b"1001:agner:right horse").hexdigest() == CREDENTIALS["1001"]["MD5"]
     assert "right horse" not in repr(CREDENTIALS)
+
+
+def test_a_count_that_is_not_kept_is_seen(monkeypatch: pytest.MonkeyPatch):
+    """The control of the property above."""
+    monkeypatch.setattr(Digest, "_count", lambda self, nonce, nc, now: None)
+    with pytest.raises(AssertionError):
+        test_no_count_is_taken_twice()

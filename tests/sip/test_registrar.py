@@ -338,3 +338,17 @@ def test_against_the_model(steps: list) -> None:
             assert told == {at(name).uri: math.ceil(line.expires_at - desk.now) for name, line in lines.items()}
         stands = {(agent, binding.key) for agent in AGENTS for binding in desk.registrar.of(agent)}
         assert stands == set(desk.log.there)
+
+
+@pytest.mark.parametrize(
+    ("law", "instead"),
+    [
+        ("engine.sip.registrar._check_order", lambda binding, request: None),
+        ("engine.sip.registrar.Registrar._make_room", lambda self, user, wanted: None),
+        ("engine.sip.registrar.Registrar.expire", lambda self, now: None),
+    ],
+)
+def test_the_model_sees_a_law_that_is_left_out(law: str, instead: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(law, instead)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        test_against_the_model()
