@@ -58,7 +58,7 @@ prove:  ## the long proofs: random schedules against the model, with their contr
 	@./bootstrap test
 	$(PY) -m pytest tests -m prove --timeout 0 $(ARGS)
 
-siege:  ## the long floods, partitions and churn against the real daemon, as root; minutes of full CPUs
+siege:  ## the long floods and partitions against the real daemon, as root; minutes of full CPUs
 	@./bootstrap test
 	$(PY) -m pytest tests/siege -m siege -s --timeout 0 $(ARGS)
 

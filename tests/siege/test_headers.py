@@ -226,7 +226,7 @@ def test_no_header_forges_a_line(ground, line):
     assert len(rows) >= 4, "some can be understood"
     for found in rows:
         row = daemon.cdr(found["ani"])
-        told = json.dumps(row, ensure_ascii=False)
+        told = json.dumps(row, ensure_ascii=False, default=str)
         assert not CONTROL.search(told) and row["dnis"] == "999"
         for trace in daemon.story(row["call"]):
             assert "forged" not in trace, "a field of its own"

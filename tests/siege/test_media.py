@@ -3,6 +3,7 @@
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
@@ -35,7 +36,10 @@ def a_law(samples: np.ndarray) -> bytes:
 def rtp_ports(daemon: Daemon) -> list[int]:
     """Those that its calls have now: even ones of its range."""
     folder = Path(f"/proc/{pid_of(daemon)}")
-    mine = {link.readlink().name.removeprefix("socket:[").rstrip("]") for link in (folder / "fd").iterdir()}
+    mine = set()
+    for link in (folder / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            mine.add(link.readlink().name.removeprefix("socket:[").rstrip("]"))
     rows = [line.split() for line in (folder / "net/udp").read_text().splitlines()[1:]]
     ports = [int(row[1].split(":")[1], 16) for row in rows if row[9] in mine]
     return [port for port in ports if 34_000 <= port < 36_000 and port % 2 == 0]
