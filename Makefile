@@ -18,7 +18,7 @@ help:  ## this list
 setup:  ## install and build what is missing, nothing more
 	@./bootstrap run
 
-demo:  ## a call floor for half a minute: daemon, SIPp callers, baresip agents, the floor live, a table of every call
+demo:  ## the TV-shopping floor for 40 seconds: daemon, baresip and SIPp phones, the floor live, a table of every call
 	@./bootstrap demo
 	@.venv/bin/agner demo $(ARGS)
 

@@ -2,6 +2,7 @@
 calls.
 """
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +11,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from cli.demo.hurry import Hurried, NotThere
 from cli.demo.phones import PhoneError
-from cli.demo.story import Outcome, Story, StoryError
+from cli.demo.story import PARTS, Outcome, Story, StoryError, prepare
 from cli.main import load_or_exit
 from cli.show import console, table
 from engine.control import ControlError, ask
@@ -22,17 +24,24 @@ READY_WITHIN_S = 15.0
 @click.command()
 @click.pass_obj
 def demo(folder: Path) -> None:
-    """Put a real call floor through the daemon for half a minute.
+    """Put a real call floor through the daemon for well under a minute.
 
-    Starts the daemon with the configuration as it stands, lets SIPp and baresip call each other through it, shows the
-    floor while they do, and then what became of every call beside what the plan says should have. Exit code 0 only when
-    the two agree everywhere.
+    Starts a daemon with a copy of the configuration whose times are shorter (var/demo/config), lets baresip and SIPp
+    call each other through it, shows the floor while they do, and then what became of every call beside what the plan
+    says should have. Exit code 0 only when the two agree everywhere.
     """
     screen = console()
-    loaded = load_or_exit(folder)
-    state = Path(loaded.settings.folder) / "demo"
-    state.mkdir(parents=True, exist_ok=True)
-    socket = Path(loaded.settings.folder) / "agner.sock"
+    state = Path(load_or_exit(folder).settings.folder) / "demo"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    try:
+        hurried = Hurried(folder, state)
+    except (NotThere, OSError) as error:
+        screen.print(f"[red]the demo needs the shipped plan: {error}[/red]")
+        sys.exit(1)
+    folder, loaded = hurried.folder, load_or_exit(hurried.folder)
+    prepare(loaded.settings.storage)
+    socket = state / "agner.sock"
     screen.print(f"Starting the daemon; its log is {state / 'daemon.log'}")
     with (state / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(
@@ -40,7 +49,7 @@ def demo(folder: Path) -> None:
         )
     try:
         _wait_until_ready(daemon, socket, state / "daemon.log")
-        outcomes = Story(loaded, socket, state).play(screen)
+        outcomes = Story(loaded, hurried, socket, state).play(screen)
     except (PhoneError, StoryError, ControlError) as error:
         screen.print(f"[red]{error}[/red]")
         sys.exit(1)
@@ -51,7 +60,7 @@ def demo(folder: Path) -> None:
         except subprocess.TimeoutExpired:
             daemon.kill()
             code = daemon.wait()
-    _show(screen, outcomes)
+    _show(screen, outcomes, folder)
     if code:
         screen.print(f"[red]The daemon ended with exit code {code}; see {state / 'daemon.log'}[/red]")
     if code or not all(outcome.is_as_planned for outcome in outcomes):
@@ -72,7 +81,7 @@ def _wait_until_ready(daemon: subprocess.Popen[bytes], socket: Path, log: Path) 
         time.sleep(0.05)
 
 
-def _show(screen: Console, outcomes: list[Outcome]) -> None:
+def _show(screen: Console, outcomes: list[Outcome], folder: Path) -> None:
     screen.print("\nWhat became of every call", style="bold")
     calls = table("caller", "the caller", "should be", "was", "waited (s)", "talked (s)", "offered to", "")
     for one in outcomes:
@@ -91,12 +100,12 @@ def _show(screen: Console, outcomes: list[Outcome]) -> None:
         screen.print(f"[red]{n_wrong} of {len(outcomes)} calls did not end as the plan says.[/red]")
     else:
         screen.print(f"[green]All {len(outcomes)} calls ended as the plan says.[/green]")
-    longest = max(outcomes, key=lambda one: len(one.offers))
+    longest = max(outcomes[: len(PARTS)], key=lambda one: len(one.offers))
     screen.print("Look next:")
     for command, what in (
-        ("agner cdr", "every call"),
-        (f"agner ladder {longest.call}", "this one, message by message"),
-        (f"agner explain --ani {longest.ani} --dnis {longest.dnis}", "what the plan says to it"),
+        (f"agner --config {folder} cdr", "every call"),
+        (f"agner --config {folder} ladder {longest.call}", "this one, message by message"),
+        (f"agner --config {folder} explain --ani {longest.ani} --dnis {longest.dnis}", "what the plan says to it"),
         ("make run", "the daemon, and how to call it with a softphone"),
     ):
-        screen.print(f"  {command:<62}{what}")
+        screen.print(f"  {command:<80}{what}")

@@ -1,7 +1,8 @@
-"""What happens in the demo: who calls when, how each agent's phone behaves, and what must become of every call.
+"""What happens in the demo: who calls when, what each does, how the agents' phones behave, and what must become of each
+call.
 
-What a call should end as is not written here: it is read from the plan by the interpreter that runs live calls,
-together with what the caller does. Counterparts: phones.py makes the calls, __init__.py shows the outcome.
+What a call should end as is not written here: it is read from the plan, as `agner explain` reads it, together with what
+the caller does. Counterparts: hurry.py makes the configuration, phones.py the calls; __init__.py shows the outcome.
 """
 
 import threading
@@ -9,32 +10,38 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import soundfile
-import soxr
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from cli.demo.hurry import Hurried
 from cli.demo.phones import Baresip, Sipp
-from cli.demo.scenarios import CALLER_LEAVES, CALLER_STAYS, CALLER_UNKNOWN, PHONE_REJECTS
+from cli.demo.scenarios import PHONE_REJECTS
 from cli.top import board
+from cli.walk import Call, Walk
+from engine.callflow.blacklist import Blacklist
 from engine.callflow.errors import PlanError
-from engine.callflow.plan import Caller, PlanBook, Situation
-from engine.callflow.steps import HangUp, Queue
+from engine.callflow.plan import Caller
+from engine.callflow.record import BlacklistEntry
+from engine.callflow.steps import Queue, Voicemail
 from engine.config import Configuration
 from engine.control import ControlError, ask
+from engine.records.blacklist import BlacklistTable
+from engine.records.customers import Customers
+from engine.records.database import Database
+from engine.records.lookup import LookUp
 from engine.records.search import Archive, Found, Wanted
 
-TALK_S = 5.0
+TALK_S, PICK_UP_S = 3.0, 4.0  # the second: whisper and greeting
 LATEST_S = 60.0  # a demo that takes longer has gone wrong
 RECORDS_S = 1.5  # a recording closes a little after its call, and rows are gathered for a fifth of a second
-CALLERS_PORT = 5100
+CALLERS_PORT, CUSTOMER_PORT = 5110, 5090
 FRAME_S, FRAME_IN_A_PIPE_S = 0.5, 5.0
+HANG_UP = "hang up"
 
 
 class StoryError(Exception):
@@ -43,30 +50,41 @@ class StoryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One caller."""
+    """One caller. `keys` are pressed, or HANG_UP done, so long after the call is up; `results` are what that makes of
+    the plan's steps that may end in several ways, as `agner explain --on` takes them."""
 
     at_s: float
     ani: str
     dnis: str
     does: str
-    leaves_after_s: float | None = None  # hangs up so long after the first sound of the switch
+    keys: tuple[tuple[float, str], ...] = ()
+    results: tuple[str, ...] = ()
+    is_patient: bool = True  # does not hang up while waiting
     meets: str | None = None  # how one of the offers made for this call must have ended
 
 
-SALES, SUPPORT, NOBODY = "4008001001", "4008001002", "4008009999"
+GENERAL, SLIMMING, KITCHENWARE, NOBODY = "4008002000", "4008002001", "4008002003", "4008009999"
+VIP, RETURNING, LISTED = "13900000001", "13700000002", "13800000000"
+CALLED_BACK, UNREACHED = "13600000002", "13600000004"
+HOLIDAY_AT_S = 11.0
 
 PARTS = (
-    Part(0.0, "13600000001", SALES, "waits for an agent"),
-    Part(0.5, "13600000002", SALES, "waits; a phone is not answered", meets="no_answer"),
-    Part(1.0, "13600000003", SALES, "waits in the queue"),
-    Part(1.5, "13600000004", SALES, "hangs up while waiting", leaves_after_s=11.0),
-    Part(2.0, "13600000005", SALES, "waits in the queue"),
-    Part(2.5, "13900000001", SALES, "waits; is a VIP"),
-    Part(3.0, "02061230001", SUPPORT, "waits for an agent"),
-    Part(3.5, "02061230002", SUPPORT, "waits; a phone rejects", meets="rejected"),
-    Part(4.0, "13800000000", SALES, "is on the blacklist"),
-    Part(4.5, "13600000006", NOBODY, "dials an unknown number"),
+    Part(0.0, VIP, SLIMMING, "is a VIP", ((24.0, HANG_UP),)),
+    Part(0.5, RETURNING, SLIMMING, "ordered from agent 1002", ((15.0, HANG_UP),)),
+    Part(1.0, "13600000001", SLIMMING, "answers the survey", ((15.0, "1"),), ("served", "1")),
+    Part(1.5, CALLED_BACK, SLIMMING, "asks for a callback", ((7.0, "1"), (9.5, "1")), ("1", "1")),
+    Part(2.0, "13600000003", SLIMMING, "gives up soon", ((7.0, HANG_UP),), is_patient=False),
+    Part(2.5, LISTED, SLIMMING, "is on the blacklist"),
+    Part(3.0, UNREACHED, KITCHENWARE, "waits until the time is up", (), ("timeout",), meets="rejected"),
+    Part(3.5, "13600000005", GENERAL, "will not be recorded", ((6.0, "9"), (19.0, HANG_UP)), ("refused",)),
+    Part(4.0, "13600000006", NOBODY, "dials an unknown number"),
+    Part(12.0, "13600000007", GENERAL, "leaves a message on a holiday", ((3.0, "1"), (22.0, HANG_UP)), ("1",)),
 )
+BACK = (
+    Part(0.0, f"+86{CALLED_BACK}", SLIMMING, "is called back"),
+    Part(0.0, f"+86{UNREACHED}", KITCHENWARE, "is called back, but away"),
+)
+SHOULD_BE_BACK = ("answered", "customer_failed")
 
 
 @dataclass(slots=True)
@@ -88,97 +106,103 @@ class Outcome:
     is_as_planned: bool = False
 
 
+def prepare(storage: str) -> None:
+    """Whom the plan is to know."""
+    now = datetime.now(UTC)
+    database = Database(storage)
+    try:
+        vip = {"number": f"+86{VIP}", "name": "王芳", "level": "vip"}
+        returning = {"number": f"+86{RETURNING}", "name": "张伟", "last_order_agent": "1002"}
+        for customer in (vip, returning):
+            Customers(database).put([customer], now)
+        BlacklistTable(database).put([BlacklistEntry(f"+86{LISTED}", "abuse", "demo", now)])
+    finally:
+        database.close()
+
+
 class Story:
-    def __init__(self, loaded: Configuration, socket: Path, folder: Path) -> None:
+    def __init__(self, loaded: Configuration, hurried: Hurried, socket: Path, folder: Path) -> None:
         self._settings, self._staff, self._book = loaded.settings, loaded.staff, loaded.book
-        self._socket, self._folder = socket, folder.resolve()
+        self._hurried, self._socket, self._folder = hurried, socket, folder.resolve()
         self._switch = f"{self._settings.sip.address}:{self._settings.sip.udp_port}"
-        for agent in ("1001", "1002", "1003", "1004"):
+        for agent in ("1001", "1002", "1003", "1004", "1005"):
             if agent not in self._staff.agents:
                 raise StoryError(f"the demo needs agent {agent} in staff.yaml, as the shipped configuration has it")
 
     def play(self, screen: Console) -> list[Outcome]:
-        began_at = datetime.now(ZoneInfo("UTC"))
+        began_at = datetime.now(UTC)
         with ExitStack() as phones, self._shown(screen):
             self._seat_agents(phones)
-            callers = self._call(phones)
+            should_be = [self._planned(part) for part in PARTS[:-1]]
+            callers = self._call(phones, PARTS[:-1], time.monotonic())
+            self._begin_holiday()
+            should_be.append(self._planned(PARTS[-1]))
+            callers += self._call(phones, PARTS[-1:], time.monotonic() - PARTS[-1].at_s)
             until = time.monotonic() + LATEST_S
-            while not all(caller.is_done() for caller in callers) or ask(self._socket, "status")["n_calls"]:
-                if time.monotonic() > until:
-                    break
+            while not self._is_over(callers) and time.monotonic() < until:
                 time.sleep(0.1)
-        return self._outcomes(began_at)
+        return self._outcomes(began_at, [*should_be, *SHOULD_BE_BACK])
 
-    # ---- the agents
+    def _is_over(self, callers: list[Baresip]) -> bool:
+        if not all(caller.count("CALL_CLOSED") for caller in callers) or ask(self._socket, "status")["n_calls"]:
+            return False
+        return all(row["n_attempts"] for row in ask(self._socket, "callbacks"))
+
+    # ---- the agents and the customer who is called back
 
     def _seat_agents(self, phones: ExitStack) -> None:
-        """1001 and 1003 answer at once, 1002 lets the first call ring, 1004 rejects; who talks hangs up after a
-        while."""
-        for agent in ("1001", "1002", "1003"):
-            language = "en" if agent == "1003" else "zh"
+        """1003 rejects; 1001 hangs up first, after a while, as does everybody in a callback."""
+        for agent in ("1001", "1002", "1004", "1005"):
+            says = Path(self._settings.prompts) / "zh" / "comfort_thanks.wav"
             phones.enter_context(
-                Baresip(
-                    self._folder,
-                    agent,
-                    self._port(agent),
-                    says=Path(self._settings.prompts) / language / "welcome.wav",
-                    answers=agent != "1002",
-                    on_event=self._behave,
-                )
+                Baresip(self._folder, agent, self._port(agent), says=says, on_event=self._behave)
             )
-        phones.enter_context(Sipp(self._folder, "1004", PHONE_REJECTS, self._port("1004")))
+        phones.enter_context(Sipp(self._folder, "1003", PHONE_REJECTS, self._port("1003")))
+        customer = f"+86{CALLED_BACK}"
+        phones.enter_context(Baresip(self._folder, customer, CUSTOMER_PORT, says=600, on_event=self._behave))
+        ask(self._socket, "agent_login", id="1005")
+        ask(self._socket, "agent_ready", id="1005")
 
     def _port(self, agent: str) -> int:
         return int(self._staff.agents[agent].phone.rpartition(":")[2].partition(";")[0])
 
     def _behave(self, phone: Baresip, event: dict[str, Any]) -> None:
-        match event.get("type"):
-            case "CALL_INCOMING" if phone.user == "1002" and phone.count("CALL_INCOMING") > 1:
-                self._later(0.5, phone.accept)
-            case "CALL_ESTABLISHED":
-                self._later(TALK_S, phone.hang_up)
-            case "CALL_CLOSED" if phone.user == "1002" and phone.count("CALL_CLOSED") == 1:
-                self._later(3.0, lambda: ask(self._socket, "agent_ready", id="1002"))
+        if event.get("type") == "CALL_ESTABLISHED" and phone.user in ("1001", f"+86{CALLED_BACK}"):
+            self._later(PICK_UP_S + TALK_S, phone)
 
-    def _later(self, seconds: float, what: Any) -> None:
-        timer = threading.Timer(seconds, what)
+    def _later(self, seconds: float, phone: Baresip, key: str = HANG_UP) -> None:
+        timer = threading.Timer(seconds, phone.hang_up if key == HANG_UP else lambda: phone.press(key))
         timer.daemon = True
         timer.start()
 
     # ---- the callers
 
-    def _call(self, phones: ExitStack) -> list[Sipp]:
-        speech = self._folder / "speech.al"
-        _write_speech(Path(self._settings.prompts) / "zh" / "please_wait.wav", speech)
-        began, callers = time.monotonic(), []
-        for number, part in enumerate(PARTS):
+    def _call(self, phones: ExitStack, parts: tuple[Part, ...], began: float) -> list[Baresip]:
+        callers = []
+        says = Path(self._settings.prompts) / "zh" / "please_wait.wav"
+        for part in parts:
             time.sleep(max(0.0, began + part.at_s - time.monotonic()))
-            scenario = CALLER_STAYS if part.leaves_after_s is None else CALLER_LEAVES
-            if _planned(self._book, part, self._now()) == "unknown_number":
-                scenario = CALLER_UNKNOWN
-            stay_ms = f"{1000 * (part.leaves_after_s or 0):.0f}"
-            callers.append(
-                phones.enter_context(
-                    Sipp(
-                        self._folder,
-                        part.ani,
-                        scenario.replace("SPEECH", str(speech)).replace("STAY_MS", stay_ms),
-                        CALLERS_PORT + 2 * number,
-                        to=self._switch,
-                        calls=1,
-                        options=(
-                            "-s",
-                            part.dnis,
-                            "-mp",
-                            str(CALLERS_PORT + 1000 + 10 * number),
-                            "-key",
-                            "ani",
-                            part.ani,
-                        ),
-                    )
-                )
-            )
+            port = CALLERS_PORT + 4 * PARTS.index(part)
+            caller = Baresip(self._folder, part.ani, port, says=says, on_event=self._act(part))
+            callers.append(phones.enter_context(caller))
+            caller.dial(f"sip:{part.dnis}@{self._switch}")
+        time.sleep(max(0.0, began + HOLIDAY_AT_S - time.monotonic()))
         return callers
+
+    def _act(self, part: Part) -> Callable[[Baresip, dict[str, Any]], None]:
+        def act(phone: Baresip, event: dict[str, Any]) -> None:
+            if event.get("type") == "CALL_ESTABLISHED":
+                for after_s, key in part.keys:
+                    self._later(after_s, phone, key)
+
+        return act
+
+    def _begin_holiday(self) -> None:
+        """Calls that are up walk on in the plan they began with."""
+        now = self._now()
+        self._hurried.close(f"{now:%Y-%m-%d}..{now + timedelta(days=1):%Y-%m-%d}")
+        ask(self._socket, "reload")
+        self._book = self._hurried.load().book
 
     # ---- the board
 
@@ -213,13 +237,41 @@ class Story:
     def _now(self) -> datetime:
         return datetime.now(ZoneInfo(self._book.timezone))
 
-    def _outcomes(self, since: datetime) -> list[Outcome]:
+    def _planned(self, part: Part) -> str:
+        """What the plan and the caller's own doing make of the call."""
+        caller = Caller(part.ani, part.dnis, self._settings.trunks[0].name)
+        try:
+            plan = self._book.plan_for(part.dnis)
+        except PlanError as error:
+            return error.disposition
+        database = LookUp(self._settings.storage)
+        try:
+            listed = Blacklist(database.blacklist())
+            now = datetime.now(UTC)
+            call = Call(
+                caller, self._now(), {}, lambda _, number: listed.find(number, now) is not None, database.customer
+            )
+            lines = Walk(self._book, self._staff, self._settings, call).explain(plan, list(part.results))
+        finally:
+            database.close()
+        steps = {(str(step.place), step.describe()): step for step in self._book.steps}
+        met = [(steps[line.place, line.says], line.result) for line in lines]
+        if isinstance(met[-1][0], Voicemail):
+            return "left_message"
+        waits = [result for step, result in met if isinstance(step, Queue)]
+        if not waits:
+            return "ended_by_plan"
+        if waits[-1] in (None, "served"):
+            return "answered" if part.is_patient else "abandoned"
+        return "timed_out" if waits[-1] == "timeout" else "left_queue"
+
+    def _outcomes(self, since: datetime, should_be: list[str]) -> list[Outcome]:
         time.sleep(RECORDS_S)
         archive = Archive(self._settings.storage)
         outcomes = []
-        for part in PARTS:
-            outcome = Outcome(part.ani, part.dnis, part.does, _planned(self._book, part, self._now()))
-            found = archive.calls(Wanted(since=since, ani=part.ani)).rows
+        for part, wanted in zip((*PARTS, *BACK), should_be, strict=True):
+            outcome = Outcome(part.ani, part.dnis, part.does, wanted)
+            found = [row for row in archive.calls(Wanted(since=since, ani=part.ani)).rows if row["ani"] == part.ani]
             if len(found) == 1 and (call := archive.call(found[0]["call"])):
                 _fill(outcome, part, call)
             outcomes.append(outcome)
@@ -235,30 +287,9 @@ def _fill(outcome: Outcome, part: Part, call: Found) -> None:
         recording = call["recordings"][0]
         outcome.recording, outcome.recorded = recording["path"], _seconds(recording["seconds"])
     has_met = part.meets is None or any(offer.endswith(part.meets) for offer in outcome.offers)
-    is_recorded = bool(call["recordings"]) == (call["answered_at"] is not None)
+    is_recorded = bool(call["recordings"]) == (call["answered_at"] is not None and "refused" not in part.results)
     outcome.is_as_planned = outcome.was == outcome.should_be and has_met and is_recorded
 
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
-
-
-def _planned(book: PlanBook, part: Part, at: datetime) -> str:
-    """What the plan and the caller's own doing make of the call."""
-    caller = Caller(part.ani, part.dnis, "demo")
-    try:
-        stop = book.enter(book.plan_for(part.dnis), Situation(caller, at))
-    except PlanError as error:
-        return error.disposition
-    while not isinstance(stop.step, Queue | HangUp):
-        stop = book.after(stop.index, "done", Situation(caller, at))
-    if isinstance(stop.step, HangUp):
-        return "ended_by_plan"
-    return "answered" if part.leaves_after_s is None else "abandoned"
-
-
-def _write_speech(source: Path, target: Path) -> None:
-    """A-law bytes as SIPp streams them."""
-    samples, rate = soundfile.read(source, dtype="float32")
-    samples = soxr.resample(samples, rate, 8000)
-    soundfile.write(target, np.tile(samples, 4), 8000, format="RAW", subtype="ALAW")
