@@ -65,6 +65,7 @@ parts = [
     *on_pjsip("engine.media.ports", "*_port.c"),
     *on_pjsip("engine.sip.gate", "gate_module.c", "addresses.c", "refusals.c", "shape.c", "sources.c"),
     *on_pjsip("engine.sip.requests", "requests_module.c"),
+    *on_pjsip("engine.sip.tls"),
     *on_pjsip("engine.sip.turned_away"),
 ]
 # bootstrap compiles the parts in place by build_ext, and then installs the project itself with AGNER_PARTS=none.

@@ -84,6 +84,11 @@ class Identity:
     own_number: str = ""  # in From where the caller's number is not, and asserted for a caller who withheld theirs
 
 
+# What a trunk's, or the phones', audio may be: plain alone; either, as the far side can; encrypted alone (RFC 3711),
+# its keys by SDES (RFC 4568) or DTLS (RFC 5763).
+SRTP = ("off", "offered", "required")
+
+
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """A carrier or PBX, known by the addresses its signalling comes from."""
@@ -105,6 +110,7 @@ class Trunk:
     registration: Registration | None = None
     numbers: Numbers = Numbers()
     identity: Identity = Identity()
+    srtp: str = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,18 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """SIP over TLS 1.2 and 1.3. Files in PEM format; read again by a reload."""
+
+    port: int
+    certificate: str  # with the chain up to, but without, the root
+    key: str
+    authorities: str = "/etc/ssl/certs/ca-certificates.crt"  # who may vouch for the far side
+    verifies_clients: bool = False  # who connects to us must show a certificate
+    verifies_servers: bool = True  # whom we connect to must
+
+
+@dataclass(frozen=True, slots=True)
 class Sip:
     address: str = "127.0.0.1"
     udp_port: int | None = 5060  # None: off
@@ -149,6 +167,8 @@ class Sip:
     codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")  # by preference
     ringing_within_s: float = 4.0  # a called phone that sent nothing by then is unreachable
     gate: Gate = Gate()
+    tls: Tls | None = None
+    srtp: str = "off"  # of phones; a trunk has its own
 
 
 @dataclass(frozen=True, slots=True)

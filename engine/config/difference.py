@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Of switch.yaml, what a running daemon is made of: sockets, files, threads, the conference bridge.
 RESTART = ("sip", "registrar", "storage", "folder", "clock_rate", "trace_days")
 # Of a trunk, what the gate and accounts with the carrier were made of.
-TRUNK_RESTART = ("sources", "max_calls_per_s", "login", "challenge", "registration")
+TRUNK_RESTART = ("sources", "max_calls_per_s", "login", "challenge", "registration", "srtp")
 
 _SHOWN = 10
 _NOWHERE = Place("", 0, 0)

@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import Gate, Limits, Recording, Settings, Sip, WebLookUp
+from engine.callflow.settings import SRTP, Gate, Limits, Recording, Settings, Sip, WebLookUp
 from engine.config import scalars
 from engine.config.registrar import read_registrar
+from engine.config.tls import read_tls
 from engine.config.trunks import read_trunks
 from engine.config.yaml_nodes import Report, Section, Value, guess, is_file, read_yaml
 
@@ -69,9 +70,13 @@ def _sip(value: Value | None) -> Sip:
             read["ringing_within_s"] = scalars.duration(item, 0.5, 32.0)
         if item := sip.get("strangers"):
             read["gate"] = _gate(item)
+        if item := sip.get("tls"):
+            read["tls"] = read_tls(item)
+        if item := sip.get("srtp"):
+            read["srtp"] = scalars.one_of(item, SRTP)
     settings = Sip(**read)
-    if settings.udp_port is None and settings.tcp_port is None:
-        value.complain("udp port and tcp port are both off, so nobody could call")
+    if settings.udp_port is None and settings.tcp_port is None and settings.tls is None:
+        value.complain("udp, tcp and tls ports are all off, so nobody could call")
     return settings
 
 

@@ -14,6 +14,7 @@ from engine.callflow.settings import (
     CALLED_HEADERS,
     CALLER_HEADERS,
     FROM,
+    SRTP,
     Destination,
     Identity,
     Login,
@@ -27,7 +28,7 @@ from engine.config.scalars import Network
 from engine.config.yaml_nodes import Section, Value, guess
 
 _DESTINATION = re.compile(r"sip:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,6}))?(?:;transport=(\w+))?", re.ASCII)
-_TRANSPORTS = ("udp", "tcp")
+_TRANSPORTS = ("udp", "tcp", "tls")
 _OTHERS_RIGHTS = stat.S_IWGRP | stat.S_IRWXO
 _TABLES = ("called in", "caller in", "called out", "caller out")
 
@@ -77,6 +78,8 @@ def _read(section: Section) -> dict[str, Any]:
         read["registration"] = _registration(item, read.get("destinations", ()), read.get("login"))
     if item := section.get("numbers"):
         read["numbers"] = _numbers(item)
+    if item := section.get("srtp"):
+        read["srtp"] = scalars.one_of(item, SRTP)
     read["identity"] = _identity(section)
     return read
 
@@ -131,7 +134,7 @@ def _place(value: Value) -> tuple[str, int | None, str] | None:
     if port and not 1 <= int(port) <= 65535:
         value.complain(f"port {port} is not from 1 to 65535")
     elif transport and transport not in _TRANSPORTS:
-        value.complain(f"transport {transport!r} is not known here ({' or '.join(_TRANSPORTS)})")
+        value.complain(f"transport {transport!r} is not known here (udp, tcp or tls)")
     elif not _is_host(host):
         value.complain(f"{host!r} is neither an address nor a name of DNS")
     else:

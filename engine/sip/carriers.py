@@ -213,7 +213,7 @@ class Carriers:
         if account := self._accounts.pop(key, None):
             self._accounts[key] = account  # the last one used comes last
             return account
-        config = library.account_config(self._sip)
+        config = library.account_config(self._sip, trunk.srtp)
         self._log_in(config, trunk)
         if key[1] is not None:
             config.sipConfig.proxies.append(_route(hop))
@@ -285,7 +285,7 @@ class Carriers:
 
     def _enrolled_config(self, one: _Enrolled) -> pj.AccountConfig:
         assert one.hop
-        config, registrar = library.account_config(self._sip), one.registration.registrar
+        config, registrar = library.account_config(self._sip, one.trunk.srtp), one.registration.registrar
         self._log_in(config, one.trunk)
         config.idUri = f"sip:{one.registration.user}@{registrar.host}"
         config.sipConfig.proxies.append(_route(one.hop))

@@ -29,7 +29,7 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
-from engine.sip import gate, identity, library, translate, turned_away
+from engine.sip import gate, identity, legs, library, translate, turned_away
 from engine.sip.carriers import Carriers
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
 ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
 PROGRESS, OK, UNAUTHORIZED, TIMEOUT, SHORT_INTERVAL, UNAVAILABLE, SERVER_ERROR = 183, 200, 401, 408, 422, 480, 500
+NOT_ACCEPTABLE = 488
 REFUSED = {400: "its SDP is broken", 486: "every leg is taken", 488: "no audio, or no codec in common"}
 RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
@@ -94,7 +95,8 @@ class Endpoint:
         self._failed: list[int] = []  # legs whose callback raised
         self._decided: list[Fork] = []  # whose other phones need not ring any more
         self._silent_from: list[tuple[float, int]] = []  # heap: when a called leg that has not rung is given up
-        self.account: Account | None = None
+        self.account: Account | None = None  # by which phones are called
+        self._inbound: Account | None = None
         problems = library.check_limits(sip, limits) + self.carriers.problems
         library.C.pj_log_set_level(0)  # before libInit the log goes to stdout
         self._pj = pj.Endpoint()  # no subclass: a bridge thread would enter its Python at every change of a link
@@ -109,8 +111,9 @@ class Endpoint:
             self._pj.audDevManager().setNullDev()
             self._pj.libStart()
             turned_away.listen(self.turned_away)
-            self.account = Account(self)
-            self.account.create(library.account_config(sip), True)
+            self._inbound, self.account = Account(self), Account(self)
+            self._inbound.create(library.account_config(sip, library.srtp_in(trunks)), True)
+            self.account.create(library.account_config(sip, sip.srtp))
             self.carriers.open()
             if phones:
                 phones.open(library.own_uri(sip))
@@ -249,7 +252,11 @@ class Endpoint:
         leg, caller = next(self._numbers), identity.caller_of(message, trunk)
         self._invited.append(leg)
         if challenges := self.carriers.challenges(trunk, source, message):
-            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, challenges)
+            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, UNAUTHORIZED, challenges)
+            return
+        if not translate.is_as_secret(message, trunk.srtp):
+            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, NOT_ACCEPTABLE)
+            self.turned_away(source, message, NOT_ACCEPTABLE)
             return
         self.carriers.ways[trunk.name].began(IN)
         self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)
@@ -327,7 +334,7 @@ class Endpoint:
         if self._phones:
             self._phones.close()
         self.carriers.close()
-        self.account = None  # its destructor would crash after libDestroy (pjproject issue 4353)
+        self.account = self._inbound = None  # their destructors would crash after libDestroy (pjproject issue 4353)
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
         gate.close()
@@ -335,7 +342,7 @@ class Endpoint:
     def _announce(self, leg: int) -> None:
         call = self._legs.get(leg)
         if isinstance(call, ChallengedLeg) and call.isActive():
-            self._end(leg, UNAUTHORIZED, call.asked)
+            self._end(leg, call.status, call.asked)
             return
         if not isinstance(call, CallerLeg) or call.isActive():
             if isinstance(call, CallerLeg):
@@ -384,15 +391,6 @@ class Endpoint:
 
     def _hang_up(self, leg: Leg, status: int, headers: translate.Headers) -> None:
         try:
-            _hang_up(leg, status, headers)
+            legs.end(leg, status, headers)
         except pj.Error as error:
             log.warning("leg %d: hang up: %s", leg.leg, translate.reason_of(error))
-
-
-def _hang_up(call: pj.Call, status: int, headers: translate.Headers) -> None:
-    """CANCEL, BYE or a final answer. PJSIP reports the leg disconnected before this returns."""
-    prm = pj.CallOpParam()
-    prm.statusCode = status
-    if headers:
-        prm.txOption.headers = translate.headers_of(headers)
-    call.hangup(prm)

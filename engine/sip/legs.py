@@ -174,11 +174,14 @@ class CallerLeg(KeyedLeg):
 
 
 class ChallengedLeg(CallerLeg):
-    """One whose trunk has yet to log in: nobody hears of it but the caller, who gets 401."""
+    """One that gets 401, its trunk has yet to log in, or 488: no call comes of it."""
 
-    def __init__(self, endpoint: Holder, leg: int, slot: int, caller: Caller, challenges: Sequence[str]) -> None:
+    def __init__(
+        self, endpoint: Holder, leg: int, slot: int, caller: Caller, status: int, challenges: Sequence[str] = ()
+    ) -> None:
         super().__init__(endpoint, "", leg, slot, caller)
         self.announced = True
+        self.status = status
         self.asked = [("WWW-Authenticate", challenge) for challenge in challenges]  # RFC 8760: one for each algorithm
 
     def ended(self, info: pj.CallInfo) -> None:
@@ -246,3 +249,12 @@ class CustomerLeg(KeyedLeg):
 
     def refused(self, status: int) -> None:
         self.endpoint.post(self.call, CustomerRefused(translate.refusal_of(status, self.rang), status))
+
+
+def end(call: pj.Call, status: int, headers: translate.Headers) -> None:
+    """CANCEL, BYE or a final answer. PJSIP reports the leg disconnected before this returns."""
+    prm = pj.CallOpParam()
+    prm.statusCode = status
+    if headers:
+        prm.txOption.headers = translate.headers_of(headers)
+    call.hangup(prm)

@@ -6,6 +6,7 @@ it in one SipError. What PJSIP was compiled with stands in build.json, which the
 
 import ctypes
 import json
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,11 +14,14 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from engine.sip import translate
+from engine.sip import tls, translate
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 # RFC 4028: a dialog whose far side is gone ends that long after its last refresh, at the latest.
 SESSION_EXPIRES_S, SESSION_MIN_S = 1800, 90
+SRTP_USE = dict(
+    zip(settings.SRTP, (pj.PJMEDIA_SRTP_DISABLED, pj.PJMEDIA_SRTP_OPTIONAL, pj.PJMEDIA_SRTP_MANDATORY), strict=True)
+)
 LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
 
 # The C library under the binding, for what pjsua2 leaves out: dlsym looks through everything _pjsua2 is linked with.
@@ -49,8 +53,8 @@ def check_limits(sip: settings.Sip, limits: settings.Limits) -> list[str]:
             )
     if sip.rtp_from % 2:
         problems.append(f"sip.rtp {sip.rtp_from}-{sip.rtp_to} must begin with an even port (RFC 3550 section 11)")
-    if sip.udp_port is None and sip.tcp_port is None:
-        problems.append("sip: udp and tcp are both off; calls could not come in")
+    if sip.udp_port is None and sip.tcp_port is None and sip.tls is None:
+        problems.append("sip: udp, tcp and tls are all off; calls could not come in")
     return problems
 
 
@@ -95,7 +99,8 @@ def name_servers() -> list[str]:
     return [word[1] for word in words if len(word) > 1 and ":" not in word[1]][:4]
 
 
-def account_config(sip: settings.Sip) -> pj.AccountConfig:
+def account_config(sip: settings.Sip, srtp: str) -> pj.AccountConfig:
+    """`srtp`: one of settings.SRTP."""
     config = pj.AccountConfig()
     config.idUri = f"sip:agner@{own_host(sip)}"
     config.natConfig.sipOutboundUse = 0
@@ -107,10 +112,20 @@ def account_config(sip: settings.Sip) -> pj.AccountConfig:
     media = config.mediaConfig
     # A phone that answers with two codecs would else get a re-INVITE in every call.
     media.lockCodecEnabled = False
+    media.srtpUse = SRTP_USE[srtp]
+    media.srtpSecureSignaling = 0  # SDES over plain SIP is the administrator's to judge
+    for keying in (pj.PJMEDIA_SRTP_KEYING_SDES, pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP):
+        media.srtpOpt.keyings.append(keying)
     rtp = media.transportConfig
     rtp.port, rtp.portRange = sip.rtp_from, sip.rtp_to - sip.rtp_from
     _set_addresses(rtp, sip)
     return config
+
+
+def srtp_in(trunks: Sequence[settings.Trunk]) -> str:
+    """Of calls that come in. One account takes them all; what a trunk may send is tried one by one."""
+    ways = {trunk.srtp for trunk in trunks} or {"off"}
+    return ways.pop() if len(ways) == 1 else "offered"
 
 
 def transport_config(sip: settings.Sip, port: int) -> pj.TransportConfig:
@@ -127,7 +142,8 @@ def own_host(sip: settings.Sip) -> str:
 
 def own_uri(sip: settings.Sip) -> str:
     """Where a request that we sent can be answered."""
-    port, transport = (sip.udp_port, "") if sip.udp_port is not None else (sip.tcp_port, ";transport=tcp")
+    ports = {"": sip.udp_port, ";transport=tcp": sip.tcp_port, ";transport=tls": sip.tls and sip.tls.port}
+    transport, port = next((name, port) for name, port in ports.items() if port is not None)
     return f"sip:agner@{own_host(sip)}:{port}{transport}"
 
 
@@ -145,6 +161,14 @@ def open_transports(endpoint: pj.Endpoint, sip: settings.Sip) -> list[str]:
         except pj.Error as error:
             where = f"{bracketed(sip.address)}:{port}"
             problems.append(f"sip.{name} {where} cannot be opened: {translate.reason_of(error)}")
+    if one := sip.tls:
+        try:
+            tls.listen(
+                *(sip.address, one.port, sip.public_address or "", one.certificate, one.key, one.authorities),
+                *(one.verifies_clients, one.verifies_servers),
+            )
+        except OSError as error:
+            problems.append(f"sip.tls {bracketed(sip.address)}:{one.port} cannot be opened: {error}")
     return problems
 
 

@@ -30,6 +30,8 @@ _SEPARATORS = str.maketrans("", "", "-.() ")  # RFC 3966 section 5.1.1
 _DIALLED = re.compile(r"\+?[\d\-.() ]+")
 USER_SAFE = "+*-_.!~'()&=$,/"  # RFC 3261 section 25.1: unreserved and user-unreserved, without ; and ?
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+_SAVP = re.compile(r"^m=audio \d+ \S*SAVP", re.MULTILINE)  # RFC 3711
+_KEYED = re.compile(r"^a=(?:crypto|fingerprint):", re.MULTILINE)  # RFC 4568, 5763
 _UNREACHABLE = frozenset((404, 408, 410, 604))
 
 
@@ -76,6 +78,13 @@ def address_of(source: str) -> IPv4Address | IPv6Address:
     host = source.rpartition(":")[0].strip("[]") if source.count(":") == 1 or source.startswith("[") else source
     address = ip_address(host.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_as_secret(invite: str, srtp: str) -> bool:
+    """Whether an INVITE's offer is as encrypted as a trunk's audio may or must be (settings.SRTP)."""
+    if srtp == "required":
+        return bool(_KEYED.search(invite))
+    return srtp == "offered" or not _SAVP.search(invite)
 
 
 def refusal_of(status: int, rang: bool) -> Refusal:

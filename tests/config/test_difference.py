@@ -11,7 +11,7 @@ import pytest
 
 from engine.callflow.conditions import AirTime, Hours
 from engine.callflow.rewrite import table
-from engine.callflow.settings import Destination, Identity, Login, Numbers, Registration
+from engine.callflow.settings import Destination, Identity, Login, Numbers, Registration, Tls
 from engine.callflow.staff import Policy
 from engine.callflow.steps import Announce
 from engine.config import Configuration, load
@@ -120,6 +120,7 @@ SPECIAL: dict[str, Any] = {
     "groups": ("other",),
     "callbacks": None,
     "public_address": "192.0.2.1",
+    "tls": Tls(5061, "certificate", "key"),
     "max_calls_per_s": 7.0,
     "max_calls_per_s_out": 7.0,
     "max_calls_in": 7,
