@@ -182,6 +182,7 @@ class Registrar:
     keep_alive_s: float = 30.0  # how often each phone is asked whether it is there (OPTIONS)
     n_unanswered: int = 3  # so many unanswered in a row: the phone is gone
     nonce_s: float = 300.0  # a phone may use one challenge for so long
+    algorithms: tuple[str, ...] = ("SHA-256", "MD5")  # offered, the preferred one first
 
 
 SPARE_LEGS = 64  # calls being refused, and legs that end: PJSIP keeps both until the far side has agreed, or for 32 s

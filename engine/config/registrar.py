@@ -32,6 +32,8 @@ def read_registrar(value: Value | None) -> Registrar:
             read["n_unanswered"] = scalars.count(item, 1, 20)
         if item := registrar.get("challenge for"):
             read["nonce_s"] = scalars.duration(item, 10.0, 3600.0)
+        if item := registrar.get("algorithms"):
+            read["algorithms"] = _algorithms(item)
     return Registrar(**read)
 
 
@@ -54,6 +56,13 @@ def _expires(value: Value) -> tuple[int, int]:
     if shortest > longest:
         value.complain(f"expires: {text!r} ends before it begins ({found[2]}-{found[1]}?)")
     return shortest, max(shortest, longest)
+
+
+def _algorithms(value: Value) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(scalars.one_of(item, Registrar().algorithms, "algorithm") for item in value.items()))
+    if not found:
+        value.complain("algorithms is empty, so no phone could log in ([SHA-256, MD5]?)")
+    return found or Registrar().algorithms
 
 
 def _keep_alive(value: Value) -> float:

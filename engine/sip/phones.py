@@ -39,7 +39,7 @@ class Phones:
     ) -> None:
         """`agents`: those whose phones log in here. `kept`: what an earlier run left, and where it is written to."""
         self._now, self._to_utc, self._kept = now, to_utc, kept
-        self._digest = Digest(how.realm, os.urandom(32), credentials, how.nonce_s)
+        self._digest = Digest(how.realm, os.urandom(32), credentials, how.nonce_s, algorithms=how.algorithms)
         self._probes = Probes(how.keep_alive_s, how.n_unanswered)
         self._agents = frozenset(agents)
         self._told: dict[str, bool] = {}  # agent -> what take_changes() said last; else: there is a phone
