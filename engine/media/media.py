@@ -75,9 +75,10 @@ class Media:
         ports.install_tap()
 
     def renew(self, sounds: Sounds) -> None:
-        """Other sounds from here on. What plays now goes on with those it began with."""
-        self._prompts = {key: ports.Sound(samples) for key, samples in sounds.prompts.items()}
-        self._music = {name: ports.Sound(samples) for name, samples in sounds.music.items()}
+        """Other sounds from here on. What plays now goes on with those it began with, and names that are gone stay: a
+        call that began before may still be told to play them."""
+        self._prompts.update({key: ports.Sound(samples) for key, samples in sounds.prompts.items()})
+        self._music.update({name: ports.Sound(samples) for name, samples in sounds.music.items()})
 
     # ---- a leg's life
 
