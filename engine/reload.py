@@ -119,7 +119,7 @@ class Reload:
         daemon.media.renew(read.recorded)
         daemon.errands.look_ups = settings.look_ups
         daemon.phones.configure(who_registers(loaded.staff))
-        daemon.sip.carriers.renew(settings.trunks)
+        daemon.sip.renew(settings.trunks)
         daemon.switch.apply(Setup(settings, loaded.staff, loaded.book))
         daemon.running = replace(loaded, settings=settings)
         return outcome

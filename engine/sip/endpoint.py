@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
 ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
 PROGRESS, OK, UNAUTHORIZED, TIMEOUT, SHORT_INTERVAL, UNAVAILABLE, SERVER_ERROR = 183, 200, 401, 408, 422, 480, 500
-NOT_ACCEPTABLE = 488
 REFUSED = {400: "its SDP is broken", 486: "every leg is taken", 488: "no audio, or no codec in common"}
 RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
@@ -123,6 +122,11 @@ class Endpoint:
         except pj.Error as error:
             self._destroy()
             raise translate.sip_error("PJSIP does not start", error) from error
+
+    def renew(self, trunks: Sequence[settings.Trunk]) -> None:
+        """Changed settings of the trunks, and the TLS certificate as it stands on disk now."""
+        self.carriers.renew(trunks)
+        library.renew_certificate(self._settings.tls)
 
     # ---- requests
 
@@ -255,8 +259,8 @@ class Endpoint:
             self._legs[leg] = ChallengedLeg(self, leg, slot, caller, UNAUTHORIZED, challenges)
             return
         if not translate.is_as_secret(message, trunk.srtp):
-            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, NOT_ACCEPTABLE)
-            self.turned_away(source, message, NOT_ACCEPTABLE)
+            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, legs.NOT_ACCEPTABLE)
+            self.turned_away(source, message, legs.NOT_ACCEPTABLE)
             return
         self.carriers.ways[trunk.name].began(IN)
         self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)

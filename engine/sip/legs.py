@@ -33,7 +33,7 @@ from engine.sip.keys import Keys
 log = logging.getLogger(__name__)
 
 NO_SLOT = -1  # LegMedia.slot of a leg without audio: its far side made it inactive
-FORBIDDEN = 403
+FORBIDDEN, NOT_ACCEPTABLE = 403, 488
 
 
 def guarded(callback: Callable[..., None]) -> Callable[..., None]:

@@ -6,6 +6,8 @@ it in one SipError. What PJSIP was compiled with stands in build.json, which the
 
 import ctypes
 import json
+import logging
+import ssl
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +17,8 @@ import pjsua2 as pj
 from engine.callflow import settings
 from engine.callflow.errors import SipError
 from engine.sip import tls, translate
+
+log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 # RFC 4028: a dialog whose far side is gone ends that long after its last refresh, at the latest.
@@ -170,6 +174,17 @@ def open_transports(endpoint: pj.Endpoint, sip: settings.Sip) -> list[str]:
         except OSError as error:
             problems.append(f"sip.tls {bracketed(sip.address)}:{one.port} cannot be opened: {error}")
     return problems
+
+
+def renew_certificate(wanted: settings.Tls | None) -> None:
+    """A renewed one counts for new connections; what is broken is left out, and the old one stays. Logs."""
+    if wanted is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(wanted.certificate, wanted.key)
+        tls.reload()
+    except OSError as error:
+        log.error("sip.tls: certificate not renewed: %s", error)
 
 
 def bracketed(address: str) -> str:

@@ -10,7 +10,6 @@ import pytest
 
 from engine.callflow import events as e
 from engine.callflow.settings import Tls, Trunk
-from engine.sip import tls
 from tests.sip.peers import HOST, PORT, Ear, RawCaller, sdp
 
 TLS_PORT = PORT + 1
@@ -18,6 +17,10 @@ KEY = "inline:" + "A" * 40
 SDES = f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\n"
 DTLS = "a=setup:actpass\na=fingerprint:SHA-256 " + ":".join(["AB"] * 32) + "\n"
 PLAIN, MIXED, SECRET = HOST, "127.0.0.2", "127.0.0.3"  # where each trunk calls from
+TRUNKS = tuple(
+    Trunk(srtp, (IPv4Network(f"{source}/32"),), srtp=srtp)
+    for source, srtp in ((PLAIN, "off"), (MIXED, "offered"), (SECRET, "required"))
+)
 
 
 def certificate(folder: Path, name: str) -> tuple[str, str]:
@@ -37,12 +40,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def running(folder):
     ear = Ear()
-    trunks = tuple(
-        Trunk(srtp, (IPv4Network(f"{source}/32"),), srtp=srtp)
-        for source, srtp in ((PLAIN, "off"), (MIXED, "offered"), (SECRET, "required"))
-    )
     files = certificate(folder, "first.example")
-    ear.start(trunks=trunks, tls=Tls(TLS_PORT, *files, authorities=files[0]))
+    ear.start(trunks=TRUNKS, tls=Tls(TLS_PORT, *files, authorities=files[0]))
     yield ear
     ear.endpoint.close()
     assert ear.endpoint.n_legs() == 0
@@ -110,7 +109,11 @@ def test_a_reload_takes_the_new_certificate_and_keeps_connections(ear, folder):
     before = Connection(ear)
     assert b"first.example" in before.name() and before.options().startswith("SIP/2.0 200")
     certificate(folder, "second.example")
-    tls.reload()
+    (folder / "key.pem").rename(folder / "away.pem")
+    ear.endpoint.renew(TRUNKS)
+    assert b"first.example" in Connection(ear).name()  # the pair is broken, and the old one stands
+    (folder / "away.pem").rename(folder / "key.pem")
+    ear.endpoint.renew(TRUNKS)
     after = Connection(ear)
     assert b"second.example" in after.name() and after.options().startswith("SIP/2.0 200")
     assert before.options().startswith("SIP/2.0 200")
