@@ -63,6 +63,8 @@ class Media:
         """`sounds` must be at the bridge's rate; recordings are written at `recording_rate` Hz."""
         if sounds.rate != ports.clock_rate():
             raise MediaError(f"the sounds are at {sounds.rate} Hz and the conference bridge at {ports.clock_rate()} Hz")
+        self._prompts: dict[tuple[str, str], ports.Sound] = {}
+        self._music: dict[str, ports.Sound] = {}
         self.renew(sounds)
         self._mixer = Mixer(ports.connect, ports.disconnect)
         self._recorder = Recorder(recording_rate)
