@@ -22,6 +22,9 @@ WAITING = "100"  # a queue that nobody serves
 PARTITION_S = 40.0
 
 
+pytestmark = pytest.mark.siege  # it needs root and /dev/net/tun
+
+
 @pytest.fixture
 def wire() -> Iterator[Wire]:
     with Wire() as wire:
@@ -54,7 +57,7 @@ def n_busy(daemon: Daemon) -> int:
 
 @pytest.mark.parametrize(
     ("loss", "jitter_ms", "n", "within_ms"),
-    [(0.05, 30.0, 20, 2500), pytest.param(0.2, 80.0, 200, 8000, marks=pytest.mark.siege)],
+    [(0.05, 30.0, 20, 2500), (0.2, 80.0, 200, 8000)],
 )
 @pytest.mark.timeout(200)
 def test_calls_over_a_bad_line(wire, near, loss, jitter_ms, n, within_ms):
@@ -74,7 +77,6 @@ def test_calls_over_a_bad_line(wire, near, loss, jitter_ms, n, within_ms):
     assert fared.n_lost > 0, "the wire lost nothing"
 
 
-@pytest.mark.siege
 def test_a_partition_in_a_talk(wire, near):
     """Shorter than any timer: those who go on are heard again. Those who hung up meanwhile were heard by nobody; their
     agents are freed when the phone hangs up, or by what the switch has against silence."""
@@ -103,7 +105,6 @@ def test_a_partition_in_a_talk(wire, near):
     asyncio.run(talk())
 
 
-@pytest.mark.siege
 def test_a_partition_in_a_queue(wire, near):
     """Those who wait on keep their place, also one whose INVITE was sent into the partition; agents rung meanwhile are
     let go at once, and no call is lost with them."""
