@@ -80,7 +80,8 @@ def _head(status: Row) -> Text:
         f"[bold]Agner {escape(status['version'])}[/]  up {_clock(status['uptime_s'])}   "
         f"calls [bold]{status['n_calls']}[/]   legs {status['n_legs']}   "
         f"[bold]{status['calls_per_s']:.1f}[/] calls/s   {status['calls_total']} in all   "
-        f"engine load {100 * status['load']:.0f} %, delay {status['engine_delay_ms']:.1f} ms   records waiting {status['records_pending']}"
+        f"engine load {100 * status['load']:.0f} %, delay {status['engine_delay_ms']:.1f} ms   "
+        f"records waiting {status['records_pending']}"
     )
     if status["draining"]:
         head.append("   draining: no new calls", style="bold yellow")
