@@ -72,7 +72,6 @@ def named_in_code() -> Iterator[str]:
                 yield node.value
 
 
-@pytest.mark.xfail(strict=True, reason="no plan plays them yet")
 def test_every_prompt_is_used():
     assert set(SHIPPED.prompts) - {*named_in_config(), *named_in_code()} == set()
 
