@@ -139,7 +139,7 @@ def test_top_prints_frames_where_there_is_no_terminal(agner, floor, folder):
             n_frames += b"calls/s" in watched.stdout.readline()
     finally:
         watched.send_signal(2)
-        _, error = watched.communicate(timeout=10)
+        _, error = watched.communicate(timeout=60)
     assert n_frames == 3 and watched.returncode == 0, error
 
 

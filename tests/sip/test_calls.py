@@ -199,11 +199,11 @@ def test_refer_is_refused(ear, sipp):
 
 def test_replaces_does_not_take_a_call_over(ear, sipp):
     answer_all(ear)
-    caller = sipp(invite(), got(100, True), got(200), request("ACK"), pause(400), request("BYE", 2), got(200))
+    caller = sipp(invite(), got(100, True), got(200), request("ACK"), pause(1500), request("BYE", 2), got(200))
     ear.next(e.CallerAnswered)
-    found = re.search(
-        r"Call-ID: (\S+).*?;tag=(\S+)\s+CSeq: 1 INVITE\s+Contact: <sip:agner", caller.sent_and_received(), re.S
-    )
+    dialog = re.compile(r"Call-ID: (\S+).*?;tag=(\S+)\s+CSeq: 1 INVITE\s+Contact: <sip:agner", re.S)
+    ear.until(lambda: dialog.search(caller.sent_and_received()))  # SIPp writes its log when it likes
+    found = dialog.search(caller.sent_and_received())
     assert found
     thief = RawCaller(sdp(), header=f"Replaces: {found[1]};to-tag={found[2]};from-tag=1\n")
     ear.until(lambda: thief.final() >= 200)

@@ -169,6 +169,7 @@ def test_a_call_goes_on_though_a_stranger_knows_its_tags(ear, sender, sipp: Call
     answer_all(ear)
     caller = sipp(invite(), got(100, True), got(200), request("ACK"), pause(600), request("BYE", 2), got(200))
     ear.next(e.CallerAnswered)
+    ear.until(lambda: "\nACK " in caller.sent_and_received())  # SIPp writes its log when it likes
     trace = caller.sent_and_received()
     call_id = trace.split("Call-ID: ")[1].split()[0]
     their_tag = trace.split("\nFrom:")[1].split(";tag=")[1].split()[0]
