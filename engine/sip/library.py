@@ -120,6 +120,8 @@ def account_config(sip: settings.Sip, srtp: str) -> pj.AccountConfig:
     media.srtpSecureSignaling = 0  # SDES over plain SIP is the administrator's to judge
     for keying in (pj.PJMEDIA_SRTP_KEYING_SDES, pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP):
         media.srtpOpt.keyings.append(keying)
+    # Left to choose, PJSIP would ask a name server for our host name at each call that we make, and wait for it.
+    media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if ":" in sip.address else pj.PJSUA_IPV6_DISABLED
     rtp = media.transportConfig
     rtp.port, rtp.portRange = sip.rtp_from, sip.rtp_to - sip.rtp_from
     _set_addresses(rtp, sip)
