@@ -89,6 +89,7 @@ class Baresip:
                     "poll_method epoll",
                     f"sip_listen {address}:{port}",
                     f"rtp_ports {rtp_ports}",
+                    f"net_interface {address}",  # else it passes over loopback, which may be all there is
                     f"audio_source aufile,{self.folder / 'source.wav'}",
                     f"ausrc_srate {SOURCE_RATE}",
                     "audio_player aubridge,nobody",
