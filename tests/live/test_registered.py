@@ -15,7 +15,7 @@ import yaml
 from cli.demo.phones import Baresip
 from tests.live.conftest import DAEMON_PORTS
 from tests.live.floor import AGNER, HOST, Daemon, until
-from tests.live.phones import BARESIP_RTP, Floor
+from tests.live.phones import BARESIP_RTP
 
 PHONE_PORTS = itertools.count(15501, 2)
 PASSWORD = "right-horse-battery"  # baresip 1.0 gives up where SHA-256 is offered
@@ -57,7 +57,7 @@ def is_there(daemon: Daemon) -> bool:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_baresip_logs_in_is_called_goes_and_comes_back(daemon: Daemon, tmp_path: Path, transport: str):
+def test_baresip_logs_in_is_called_goes_and_comes_back(daemon: Daemon, make_floor, tmp_path: Path, transport: str):
     daemon.seat("1001")
     assert daemon.agent("1001")["reason"] == "phone_gone"
     with phone(daemon, tmp_path / "a", transport=transport):
@@ -66,7 +66,7 @@ def test_baresip_logs_in_is_called_goes_and_comes_back(daemon: Daemon, tmp_path:
         assert "baresip" in found["user_agent"] and found["source"].endswith(f"/{transport}")
         assert "1001" in agner(daemon, "phones") and "baresip" in agner(daemon, "phones", "--json")
         until("ready", lambda: daemon.agent("1001")["state"] == "READY")
-        floor = Floor(daemon, tmp_path)
+        floor = make_floor(daemon)
         caller = floor.call("4711", "101")
         daemon.until_state("TALKING")
         caller.hang_up()
@@ -77,7 +77,7 @@ def test_baresip_logs_in_is_called_goes_and_comes_back(daemon: Daemon, tmp_path:
     until("no calls", lambda: daemon.agent("1001")["reason"] == "phone_gone")
 
 
-def test_a_killed_daemon_finds_the_phone_again(daemon: Daemon, tmp_path: Path):
+def test_a_killed_daemon_finds_the_phone_again(daemon: Daemon, make_floor, tmp_path: Path):
     with phone(daemon, tmp_path / "a"):
         until("logged in", lambda: is_there(daemon))
         contact = row(daemon)["contact"]
@@ -87,7 +87,7 @@ def test_a_killed_daemon_finds_the_phone_again(daemon: Daemon, tmp_path: Path):
         assert row(daemon)["contact"] == contact and is_there(daemon)
         daemon.seat("1001")
         until("ready", lambda: daemon.agent("1001")["state"] == "READY")
-        floor = Floor(daemon, tmp_path)
+        floor = make_floor(daemon)
         floor.call("4712", "101")
         daemon.until_state("TALKING")
         floor.close()
