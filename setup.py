@@ -64,7 +64,7 @@ parts = [
     part("engine.media.rings", compile_args=["-O2"]),
     *on_pjsip("engine.media.ports", "*_port.c"),
     *on_pjsip("engine.sip.gate", "gate_module.c", "addresses.c", "refusals.c", "shape.c", "sources.c"),
-    *on_pjsip("engine.sip.requests", "requests_module.c"),
+    *on_pjsip("engine.sip.requests", "requests_module.c", "shape.c"),
     *on_pjsip("engine.sip.tls"),
     *on_pjsip("engine.sip.turned_away"),
 ]

@@ -51,6 +51,7 @@ def _counted(n: int, plural: str) -> str:
 @click.option("--ani", default="", metavar="NUMBER", help="The caller's number; a withheld one if left out.")
 @click.option("--dnis", required=True, metavar="NUMBER", help="The number dialled.")
 @click.option("--trunk", metavar="NAME", help="The trunk it comes over; that of switch.yaml, if there is only one.")
+@click.option("--from-agent", "agent", default="", metavar="ID", help="The agent whose phone dials.")
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"]),
@@ -79,6 +80,7 @@ def explain(
     ani: str,
     dnis: str,
     trunk: str | None,
+    agent: str,
     at: datetime | None,
     given: tuple[str, ...],
     listed: bool,
@@ -92,11 +94,19 @@ def explain(
     configuration = load_or_exit(folder, as_json)
     book = configuration.book
     when = at or datetime.now(ZoneInfo(book.timezone)).replace(tzinfo=None)
+    if agent and (ani or trunk):
+        fail("--from-agent says who calls: --ani and --trunk do not go with it")
+    if agent and agent not in configuration.staff.agents:
+        fail(f"agent {agent} is not in staff.yaml")
     try:
-        plan = book.plan_for(dnis)
+        plan = book.plan_for(dnis, agent)
     except PlanError as error:
         fail(f"{error}: the call gets {error.status}")
-    call = _call(configuration, Caller(ani, dnis, trunk or _only_trunk(configuration)), when, given, listed)
+    caller = Caller(ani, dnis, trunk or _only_trunk(configuration))
+    if agent:
+        ani = f"agent {agent}"
+        caller = Caller(agent, dnis, "", configuration.staff.agents[agent].name, agent)
+    call = _call(configuration, caller, when, given, listed)
     walk = Walk(book, configuration.staff, configuration.settings, call)
     lines = walk.explain(plan, [result.replace(" ", "_") for result in results])
     head = {"ani": ani, "dnis": dnis, "at": f"{when:%Y-%m-%d %H:%M}", "timezone": book.timezone, "plan": plan}

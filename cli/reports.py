@@ -22,6 +22,7 @@ from engine.records.store import StorageError
 Answer = TypeVar("Answer")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+KINDS = ["inbound", "callback", "outbound", "internal"]
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -70,7 +71,7 @@ def search_options(command: Command) -> Command:
             click.option("--agent", metavar="ID", shell_complete=_names("agents"), help="Who talked."),
             click.option("--queue", metavar="NAME", shell_complete=_names("queues"), help="A queue it waited in."),
             click.option("--disposition", metavar="NAME", help='How it ended; "open" for calls that live.'),
-            click.option("--kind", type=click.Choice(["inbound", "callback"]), help="Who called: the caller, or we."),
+            click.option("--kind", type=click.Choice(KINDS), help="Who called: the caller, we, or an agent's phone."),
             click.option("--text", metavar="TEXT", help="Part of any id, number, name or path."),
             click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Rows a page."),
             click.option("--offset", type=click.IntRange(0), default=0, help="Rows to leave out: the next page."),

@@ -18,6 +18,7 @@ from engine.callflow.record import Customer
 from engine.callflow.settings import Settings
 from engine.callflow.staff import Agent, Staff, able
 from engine.callflow.steps import (
+    AGENT,
     Announce,
     Ask,
     Callback,
@@ -140,7 +141,8 @@ class Walk:
         if len(ends) == 1:
             return ends[0], {}
         if isinstance(step, Callback) and (not _is_open(step.number, stop) or step.number == "$ani"):
-            return ("done" if can_be_called(situation.value(step.number)) else "no_number"), {}
+            is_customer = not situation.caller.agent and can_be_called(situation.value(step.number))
+            return ("done" if is_customer else "no_number"), {}
         if isinstance(step, LookUp):
             prefix = f"{step.into}."
             given = {name: text for name, text in self.call.given.items() if name.startswith(prefix)}
@@ -169,7 +171,7 @@ class Walk:
     def _notes(self, stop: Stop) -> Iterator[str]:
         step = stop.step
         if isinstance(step, Transfer):
-            yield "answered: the talk ends the plan"
+            yield from self._transfer_notes(step, stop)
         elif isinstance(step, EarlyMedia):
             trunk = next((trunk for trunk in self.settings.trunks if trunk.name == self.call.caller.trunk), None)
             if trunk is not None:
@@ -182,6 +184,20 @@ class Walk:
             yield from self._queue_notes(step, stop)
         elif "$queue" in (getattr(step, "queue", ""), getattr(step, "box", "").removeprefix("queue:")):
             yield f"queue {stop.values['queue']}"
+
+    def _transfer_notes(self, step: Transfer, stop: Stop) -> Iterator[str]:
+        """Who it is, where the step leaves that to the call."""
+        way, dollar, name = step.uri.partition("$")
+        party = way + self.call.situation(stop.values).value(dollar + name)
+        if party.startswith(AGENT) and not _is_open(dollar + name, stop):
+            agent = self.staff.agents.get(party.removeprefix(AGENT))
+            if agent is None:
+                yield "no such agent works here: failed"
+                return
+            yield f"{agent.id} {agent.name}, at {agent.phone}"
+        elif dollar and party != way:
+            yield party
+        yield "answered: the talk ends the plan"
 
     def _look_up_notes(self, step: LookUp, stop: Stop) -> Iterator[str]:
         result, learnt = self._certain(stop, possible(step, self.staff))

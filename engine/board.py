@@ -176,7 +176,7 @@ class Board:
             "wait_s": round(now - machine.queued_at, 3) if machine.queue else None,
             "agent": machine.cdr.agent,
             "step": step,
-            "kind": "callback" if live.is_callback else "inbound",
+            "kind": live.machine.cdr.kind,
         }
 
     def call(self, id: str) -> Row:

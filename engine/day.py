@@ -18,6 +18,7 @@ from engine.encoding import decode
 
 Row = dict[str, Any]
 
+_OUTSIDE = ("outside_began", "outside_ended")
 _FAILED = ("refused", "no_answer", "busy", "unreachable")  # the core's reasons for not being ready after an offer
 _IN_TALK = ("TALKING", "CLOSING", "ENDED")
 _LEAVES = {"CallerGone": "abandoned", "HangUpOrdered": "withdrawn", "CallFailed": "failed"}
@@ -197,7 +198,7 @@ class Day:
 
     def _take_acd(self, now: float, verb: str, args: Row, out: list[Any]) -> None:
         self.tallies.take(now, verb, args, out)
-        if verb in ("log_in", "log_out", "ready", "not_ready", "phone_gone", "phone_back"):
+        if verb in ("log_in", "log_out", "ready", "not_ready", "phone_gone", "phone_back", *_OUTSIDE):
             self._take_agent(now, verb, args)
         elif verb == "enqueue":
             self._take_enqueue(now, args)

@@ -29,6 +29,8 @@ _ASK: Mapping[str, Callable[[Acd, "Exact", Row, float], None]] = {
     "not_ready": lambda acd, run, args, now: acd.not_ready(args["agent"], args["reason"], now),
     "phone_gone": lambda acd, run, args, now: acd.phone_gone(args["agent"], now),
     "phone_back": lambda acd, run, args, now: acd.phone_back(args["agent"], now),
+    "outside_began": lambda acd, run, args, now: acd.outside_began(args["agent"], now),
+    "outside_ended": lambda acd, run, args, now: acd.outside_ended(args["agent"], now),
     "enqueue": lambda acd, run, args, now: acd.enqueue(args["call"], run.step(args), now, args.get("arrival")),
     "leave": lambda acd, run, args, now: acd.leave(args["call"], args["outcome"], now),
     "take": lambda acd, run, args, now: acd.take(args["offer"], now),

@@ -165,7 +165,7 @@ class Rerun:
                 self._enqueue(name, step, arrival)
             return
         try:
-            entry = self.book.plan_for(person.caller.dnis)
+            entry = self.book.plan_for(person.caller.dnis, person.caller.agent)
         except PlanError:
             self.n_turned_away += 1
             live.is_over = True

@@ -5,15 +5,17 @@ of its own but the two directions of each name. floor.py is the other half: what
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 
 import acd_core
-from acd_core import Cancelled, Out, Reason
+from acd_core import Cancelled, IllegalMove, Out, Reason
 from engine.acd import rows
 from engine.acd.book import bare
 from engine.acd.floor import Floor, UnknownName
 from engine.acd.spans import Spans
 from engine.acd.telling import KINDS, STATES, Followed, Row, Tell, never, tell_nobody
+from engine.acd.words import FAILURES, LEAVES, WAIT_OUTCOMES
 from engine.callflow import events as ev
 from engine.callflow import plan, steps
 from engine.callflow.events import Event, Refusal
@@ -21,22 +23,7 @@ from engine.callflow.record import AgentSpan
 from engine.callflow.staff import Staff
 from engine.encoding import digest, encode, unpack
 
-_FAILURES = {
-    Refusal.REJECTED: "refuse",
-    Refusal.NO_ANSWER: "no_answer",
-    Refusal.BUSY: "busy",
-    Refusal.UNREACHABLE: "unreachable",
-}
-
-_WAIT_OUTCOMES = {
-    acd_core.Refusal.NO_AGENT: "no_agents",
-    acd_core.Refusal.NO_SKILL: "no_skill",
-    acd_core.Refusal.QUEUE_FULL: "full",
-    acd_core.Refusal.WAIT_TOO_LONG: "too_long",
-}
-
 _AGENT_STATE = int(Out.AGENT_STATE)
-_LEAVES = {"abandoned": "abandon", "withdrawn": "withdraw", "failed": "fail", "called_back": "call_back"}
 
 
 class Acd:
@@ -183,8 +170,19 @@ class Acd:
     def phone_back(self, agent: str, now: float) -> None:
         self._ask("phone_back", agent, now)
 
+    def outside_began(self, agent: str, now: float) -> None:
+        """An agent who leaves may have such calls, too; who has left has none."""
+        if agent in self.agents:
+            self._ask("outside_began", agent, now)
+
+    def outside_ended(self, agent: str, now: float) -> None:
+        """Nothing if the agent left since it began, and perhaps came back."""
+        with suppress(IllegalMove):
+            if agent in self.agents:
+                self._ask("outside_ended", agent, now)
+
     def _ask(self, verb: str, agent: str, now: float) -> None:
-        handle = self._agent(agent)
+        handle = self.agents[agent] if verb.startswith("outside") else self._agent(agent)
         self.advance(now)
         getattr(self.core, verb)(handle, now)
         self._tell(now, verb, {"agent": agent}, self._collect(now))
@@ -241,7 +239,7 @@ class Acd:
             arguments["arrival"] = arrival
         if handle < 0:
             refusal = acd_core.Refusal(handle)
-            self._events.append((call, ev.WaitEnded(_WAIT_OUTCOMES[refusal])))
+            self._events.append((call, ev.WaitEnded(WAIT_OUTCOMES[refusal])))
             self._tell(now, "enqueue", {**arguments, "refused": refusal.name}, self._collect(now))
         else:
             self._remember(call, handle)
@@ -253,7 +251,7 @@ class Acd:
         self.advance(now)
         if call not in self._calls:  # its wait ended since the round began, which it will be told
             return
-        getattr(self.core, _LEAVES[outcome])(self._calls[call], now)
+        getattr(self.core, LEAVES[outcome])(self._calls[call], now)
         self._tell(now, "leave", {"call": call, "outcome": outcome}, self._collect(now))
         self._forget(call)
 
@@ -264,7 +262,7 @@ class Acd:
 
     def decline(self, offer: int, refusal: Refusal, now: float) -> None:
         self.advance(now)
-        getattr(self.core, _FAILURES[refusal])(offer, now)
+        getattr(self.core, FAILURES[refusal])(offer, now)
         self._tell(now, "decline", {"offer": offer, "refusal": refusal}, self._collect(now))
 
     def give_back(self, offer: int, now: float) -> None:
@@ -391,7 +389,7 @@ class Acd:
                 case Out.CALL_EXPIRED:
                     self._end_wait(call, "timeout")
                 case Out.CALL_OVERFLOWED:
-                    self._end_wait(call, _WAIT_OUTCOMES[acd_core.Refusal(value)])
+                    self._end_wait(call, WAIT_OUTCOMES[acd_core.Refusal(value)])
         return followed
 
     def _end_wait(self, handle: int, outcome: str) -> None:

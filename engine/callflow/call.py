@@ -73,6 +73,7 @@ class Call:
         self.is_caller_up = True  # it stands, in whatever state; false for a callback until the customer is called
         self.is_heard = False  # early media flows
         self.is_answer_out = False
+        self.dialled_by = ""  # the agent whose phone it is
         # what is heard and recorded
         self.play = 0  # number of the prompts that play now, 0: none
         self.n_plays = 0

@@ -29,6 +29,11 @@ class SendProgress(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class RingCaller(Command):
+    """Send 180: whom the caller wants to speak to is being called."""
+
+
+@dataclass(frozen=True, slots=True)
 class RejectCaller(Command):
     """Refuse the INVITE with a final status of 400 to 699, and Retry-After where a time is known."""
 
@@ -241,7 +246,7 @@ class CutGreeting(Command):
 
 @dataclass(frozen=True, slots=True)
 class DialOut(Command):
-    """Call a SIP address."""
+    """Call a SIP address, a number over a trunk, or an agent."""
 
     offer: int
     uri: str

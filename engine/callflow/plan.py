@@ -8,6 +8,7 @@ Counterparts: steps.py and conditions.py, the steps there are; config, which bui
 that every branch ends. This file knows nothing of YAML.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -38,8 +39,9 @@ class Caller:
 
     ani: str  # the caller's number; empty when withheld
     dnis: str  # the number dialled
-    trunk: str
+    trunk: str  # empty: no trunk brought it
     name: str = ""  # display name
+    agent: str = ""  # whose phone dialled; `ani` is then this number
 
 
 def _on_no_list(name: str, number: str) -> bool:
@@ -133,6 +135,43 @@ class Stop:
     values: Mapping[str, str]
 
 
+def _longest(numbers: Mapping[str, str], dialled: str, least: str = "") -> str | None:
+    """The plan of the longest pattern that fits and begins with `least`."""
+    if dialled in numbers:
+        return numbers[dialled]
+    for length in range(len(dialled), len(least) - 1, -1):
+        if (pattern := dialled[:length] + "*") in numbers:
+            return numbers[pattern]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    """What agents may dial from their phones: a white list, by default empty.
+
+    International numbers are barred unless a pattern says one of their prefixes: `0*` does not let `0049...` out.
+    """
+
+    numbers: Mapping[str, str] = field(default_factory=dict)  # as those of the book
+    international: tuple[str, ...] = ("+", "00")
+    max_calls: int = 2  # of one agent at once: two are needed to consult somebody
+    max_calls_per_minute: int = 20  # of one agent
+    max_talk_s: float | None = None  # None: as for all calls
+
+    def plan_for(self, number: str) -> str:
+        """The plan of the longest pattern that may. Raises PlanError: 404, or 403 for a barred number."""
+        abroad = max((one for one in self.international if number.startswith(one)), key=len, default="")
+        if _DIALLED.fullmatch(number):
+            if (plan := _longest(self.numbers, number, abroad)) is not None:
+                return plan
+            if _longest(self.numbers, number) is not None:
+                raise PlanError(f"number {number!r} is international, which is barred", status=403)
+        raise PlanError(f"number {number!r} is none that agents may dial")
+
+
+_DIALLED = re.compile(r"\+?[0-9*#]{1,32}", re.ASCII)  # it goes on into requests of ours
+
+
 @dataclass(frozen=True, slots=True)
 class PlanBook:
     """All plans of a switch, and which number leads to which."""
@@ -143,15 +182,16 @@ class PlanBook:
     timezone: str = "UTC"
     hours: Mapping[str, "Hours"] = field(default_factory=dict)
     airs: Mapping[str, "AirTime"] = field(default_factory=dict)
+    dialling: Dialling = Dialling()
 
-    def plan_for(self, dnis: str) -> str:
-        """The plan of the longest matching number. Raises PlanError (404) for an unknown one."""
-        if dnis in self.numbers:
-            return self.numbers[dnis]
-        for length in range(len(dnis), -1, -1):
-            if (pattern := dnis[:length] + "*") in self.numbers:
-                return self.numbers[pattern]
-        raise PlanError(f"number {dnis!r} leads to no plan")
+    def plan_for(self, dnis: str, agent: str = "") -> str:
+        """The plan of the longest matching number, among those for agents where one dials. Raises PlanError (404) for
+        an unknown one, and as Dialling.plan_for."""
+        if agent:
+            return self.dialling.plan_for(dnis)
+        if (plan := _longest(self.numbers, dnis)) is None:
+            raise PlanError(f"number {dnis!r} leads to no plan")
+        return plan
 
     def enter(self, plan: str, situation: Situation) -> Stop:
         """Walk from the plan's first step."""

@@ -29,7 +29,9 @@ class Cdr:
     status: int | None = None  # SIP status that ended it, 200 after a normal BYE
     ended_by: str | None = None  # caller, agent, called, plan, switch, or an operator's name
     recording: str | None = None  # path below the recordings folder, of the first if there are several
-    kind: str = "inbound"  # or callback: we called the customer, whose number is `ani`
+    # inbound; callback: we called the customer, whose number is `ani`; or an agent's phone dialled, `ani` is the agent:
+    # outbound over a trunk, internal to a colleague or a queue
+    kind: str = "inbound"
 
 
 @dataclass(frozen=True, slots=True)

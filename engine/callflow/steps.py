@@ -319,13 +319,19 @@ class Queue(Step):
 # ---- elsewhere, and the end
 
 
+AGENT, TRUNK = "agent:", "trunk:"  # beside SIP addresses: agent:1002, trunk:carrier/+4930123
+
+
 @dataclass(frozen=True, slots=True)
 class Transfer(Step):
-    """Call a SIP address and connect the caller to it. Being connected has no way out."""
+    """Call somebody and connect the caller to them. Being connected has no way out.
+
+    A caller who is not answered hears ringing when the called party rings, and is answered when that party is.
+    """
 
     results: ClassVar[tuple[str, ...]] = ("busy", "no_answer", "failed")
 
-    uri: str
+    uri: str  # what follows AGENT, or the number of a trunk, may be `$name`
     ring_for_s: float
     ringback: str = ""
 

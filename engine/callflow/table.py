@@ -139,6 +139,9 @@ _ACD_TAKES_BACK: tuple[type[Event], ...] = (ev.OfferExpired, ev.OfferWithdrawn)
 # Where the plan is not at work.
 _NOT_NOW: tuple[type[Event], ...] = (*_ARRIVALS, *_HEARING, *_PLAN_STEPS, ev.LegsGone)
 
+# The same where a target's answer may have been the caller's.
+_NOT_WITH_TARGET = tuple(event for event in _NOT_NOW if event is not ev.CallerAnswered)
+
 
 def _given_back(state: State) -> Mapping[type[Event], Row]:
     """Law 3: an agent, or a turn with an agent, that this state cannot use."""
@@ -269,7 +272,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         **_ENDINGS,
     },
     S.DIALLING: {
-        ev.CalledRinging: Move(S.DIALLING, "hear_ringing"),
+        ev.CalledRinging: Move(S.DIALLING, "ring_back"),
         ev.CalledAnswered: Move(S.TRANSFERRED, "connect_target"),
         ev.CalledRefused: Move(S.ROUTING, "go_on_refused"),
         ev.TimeUp: Move(S.ROUTING, "go_on_unanswered"),
@@ -281,6 +284,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         **_ENDINGS,
     },
     S.TRANSFERRED: {
+        ev.CallerAnswered: Move(S.TRANSFERRED, "hear_answer"),
         ev.CalledGone: Move(S.CLOSING, "target_left"),
         ev.TimeUp: Move(S.CLOSING, "end_long_talk"),
         ev.CalledRinging: Late("180 crossed the 200"),
@@ -345,7 +349,7 @@ _RULED_OUT: Mapping[State, tuple[type[Event], ...]] = {
     S.TALKING: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, *_GREETED, ev.AgentLost),
     # transfers are not the ACD's
     S.DIALLING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, *_ACD_TAKES_BACK, *_PARTED),
-    S.TRANSFERRED: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, *_GREETED, *_ACD_TAKES_BACK, *_GOES_ON),
+    S.TRANSFERRED: (*_NOT_WITH_TARGET, *_CUSTOMER, *_PICKED_UP, *_GREETED, *_ACD_TAKES_BACK, *_GOES_ON),
     # before its answer the customer's leg says CustomerRefused, and no plan goes on without a caller
     S.FETCHING: (*_NOT_NOW, *_PICKED_UP, *_GREETED, ev.CallerGone, *_GOES_ON),
     S.REACHING: (*_NOT_NOW, ev.CallerGone),

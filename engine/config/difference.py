@@ -203,16 +203,24 @@ def _settings(old: Configuration, new: Configuration) -> Iterator[Change]:
 def _plans(old: PlanBook, new: PlanBook) -> Iterator[Change]:
     if old.timezone != new.timezone:
         yield Change("setting", "timezone", "changed", (f"{old.timezone} -> {new.timezone}",))
-    yield from _words("number", old.numbers, new.numbers)
-    for number, plan in new.numbers.items():
-        if number in old.numbers and old.numbers[number] != plan:
-            yield Change("number", number, "changed", (f"plan {old.numbers[number]} -> plan {plan}",))
+    yield from _numbers("number", old.numbers, new.numbers)
+    yield from _numbers("number that agents dial", old.dialling.numbers, new.dialling.numbers)
+    before, after = (replace(book.dialling, numbers={}) for book in (old, new))
+    if before != after:
+        yield Change("setting", "agents dial", "changed", tuple(_fields(before, after)))
     yield from _named("hours", old.hours, new.hours)
     yield from _named("air time", old.airs, new.airs)
     yield from _words("plan", old.entries, new.entries)
     for name in new.entries:
         if name in old.entries and (details := tuple(_steps(_lines(old, name), _lines(new, name)))):
             yield Change("plan", name, "changed", details)
+
+
+def _numbers(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:
+    yield from _words(what, old, new)
+    for number, plan in new.items():
+        if number in old and old[number] != plan:
+            yield Change(what, number, "changed", (f"plan {old[number]} -> plan {plan}",))
 
 
 @dataclass(frozen=True, slots=True)

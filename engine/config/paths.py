@@ -2,7 +2,8 @@
 
 The drafts form a graph; conditions may go either way, and of the results of a step those count that the
 configuration makes possible. Proved here: a number or another plan leads to every plan; a caller who is
-played to has been answered or is in early media, one who is asked, queued or transferred has been answered, and once;
+played to has been answered or is in early media, one who is asked, queued or transferred to music has been answered,
+and once; no caller chooses the number that a trunk is given;
 nobody is queued or transferred after a talk; each `$name` may have been set before; no call goes round without
 waiting. That every branch ends and every step is reached is seen when the ways are drawn, in plans.py.
 """
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from engine.callflow.plan import Step
 from engine.callflow.staff import Staff
 from engine.callflow.steps import (
+    TRUNK,
     Answer,
     Ask,
     Callback,
@@ -36,13 +38,17 @@ def check(
     drafts: list[Draft],
     entries: Mapping[str, int],
     dialled: Collection[str],
+    by_agents: Collection[str],
     led_to: Collection[str],
     plans: Mapping[str, Value],
     staff: Staff | None,
 ) -> None:
-    """`dialled`: plans that numbers lead to. `led_to`: plans that plans lead to. `plans`: where each is written."""
+    """`dialled`, `by_agents`: plans that numbers lead to, of callers and of agents. `led_to`: plans that plans lead to.
+    `plans`: where each is written."""
     if not drafts:
         return
+    _check_ways_out(drafts, {entries[name] for name in dialled if name in entries})
+    dialled = {*dialled, *by_agents}
     starts = {entries[name] for name in dialled if name in entries}
     from_numbers = _reached(drafts, starts)
     for name, key in plans.items():
@@ -68,6 +74,16 @@ def _reached(drafts: list[Draft], starts: Collection[int]) -> set[int]:
             reached.add(index)
             todo.extend(follower for _, follower in _next(drafts[index]))
     return reached
+
+
+def _check_ways_out(drafts: list[Draft], starts: Collection[int]) -> None:
+    """Nobody who calls us chooses whom we call at our cost."""
+    for index in sorted(_reached(drafts, starts)):
+        step = drafts[index].step
+        if isinstance(step, Transfer) and step.uri.startswith(TRUNK) and "$" in step.uri:
+            drafts[index].value.complain(
+                f"transfer: callers who come here would choose the number, {step.uri}; only `agents dial` may lead here"
+            )
 
 
 # ---- answered, heard, talked
@@ -113,6 +129,8 @@ def _after(draft: Draft, state: _State) -> _State:
             if state.answered is False and not state.early:
                 complain("the caller would hear nothing: put `answer` before it")
                 return state._replace(answered=None)
+        case Transfer() if not step.ringback:
+            pass  # who is not answered hears ringing, and is answered when the called party is
         case Ask() | Consent() | Voicemail() | Messages() | Queue() | Transfer() | Record():
             if state.answered is False:
                 why = "early media carries no keys and ends" if state.early else "the caller would hear nothing"

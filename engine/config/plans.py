@@ -8,12 +8,14 @@ Counterparts: engine/callflow/plan.py, which has the types and walks; steps.py, 
 proves that every call comes to an end.
 """
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from engine.callflow.conditions import NumberList
-from engine.callflow.plan import Place, PlanBook
+from engine.callflow.plan import Dialling, Place, PlanBook
 from engine.callflow.settings import SoundFiles, Trunk, WebLookUp
 from engine.callflow.staff import Staff
 from engine.config import paths, scalars
@@ -45,7 +47,7 @@ def read_plans(
     names = Names(staff, sounds, lists, hours, airs, look_ups or {}, frozenset(key.text() for key, _ in plans), trunks)
     languages = {top.value.file: _language(top, sounds) for top in tops}
     drafts = {scalars.name(key): read_steps(value, names, languages[value.file]) for key, value in plans}
-    numbers = _numbers(tops, names)
+    numbers, dialling = _numbers(_gather(tops, "numbers"), names), _dialling(tops, names)
     timezone = _timezone(tops)
     for top in tops:
         top.close()
@@ -54,9 +56,10 @@ def read_plans(
     numbered, entries = _link(drafts, names)
     if not names.holes:
         written = {key.text(): key for key, _ in plans}
-        paths.check(numbered, entries, set(numbers.values()), names.led_to, written, staff)
+        callers, agents = set(numbers.values()), set(dialling.numbers.values())
+        paths.check(numbered, entries, callers, agents, names.led_to, written, staff)
     steps = tuple(draft.step for draft in numbered if draft.step)
-    return PlanBook(steps, entries, numbers, timezone, hours, airs)
+    return PlanBook(steps, entries, numbers, timezone, hours, airs, dialling)
 
 
 def _gather(tops: list[Section], name: str) -> list[tuple[Value, Value]]:
@@ -71,8 +74,37 @@ def _gather(tops: list[Section], name: str) -> list[tuple[Value, Value]]:
     return list(pairs.values())
 
 
-def _numbers(tops: list[Section], names: Names) -> Mapping[str, str]:
-    return {scalars.number(key): known(value, names.plans, "plan", "plans/") for key, value in _gather(tops, "numbers")}
+def _numbers(pairs: Iterable[tuple[Value, Value]], names: Names) -> Mapping[str, str]:
+    return {scalars.number(key): known(value, names.plans, "plan", "plans/") for key, value in pairs}
+
+
+def _dialling(tops: list[Section], names: Names) -> Dialling:
+    """`agents dial`: one for the whole book; without it agents dial nothing."""
+    found = [value for top in tops if (value := top.get("agents dial"))]
+    for again in found[1:]:
+        again.complain(f"agents dial is already described at {found[0].place}")
+    read: dict[str, Any] = {}
+    if found:
+        with found[0].section() as section:
+            if item := section.need("numbers"):
+                read["numbers"] = _numbers(item.pairs(), names)
+            if item := section.get("international"):
+                read["international"] = tuple(_prefix(one) for one in item.items())
+            if item := section.get("max calls"):
+                read["max_calls"] = scalars.count(item, 1, 100)
+            if item := section.get("max calls per minute"):
+                read["max_calls_per_minute"] = scalars.count(item, 1, 1000)
+            if item := section.get("max talk"):
+                read["max_talk_s"] = scalars.duration(item, 1.0)
+    return Dialling(**read)
+
+
+def _prefix(value: Value) -> str:
+    """How an international number begins: `+`, `00`, `011`."""
+    text = value.text()
+    if text and not re.fullmatch(r"\+|\+?[0-9*#]{1,8}", text):
+        value.complain(f"international: {text!r} is not how a number begins (+, 00, 011)")
+    return text
 
 
 def _language(top: Section, sounds: SoundFiles | None) -> str:

@@ -9,7 +9,7 @@ the ways; docs/plans.md, which explains each step to its users.
 import re
 from collections.abc import Callable, Mapping
 
-from engine.callflow.steps import CAUSES, Answer, EarlyMedia, HangUp, Play, Record, Transfer
+from engine.callflow.steps import AGENT, CAUSES, TRUNK, Answer, EarlyMedia, HangUp, Play, Record, Transfer
 from engine.config import asks, errands, forks, queue_steps, scalars
 from engine.config.drafts import GO_ON, Draft, Here, Names, hole
 from engine.config.items import read_music
@@ -17,7 +17,7 @@ from engine.config.needs import known, way_out
 from engine.config.yaml_nodes import Section, Value, guess
 
 _RING_FOR_S = 30.0
-TRUNK = "trunk:"
+_DIALLED = "$dnis"
 
 
 def read_steps(value: Value, names: Names, language: str) -> list[Draft]:
@@ -90,12 +90,23 @@ def _transfer(here: Here) -> Draft:
 
 
 def _target(value: Value, here: Here) -> str:
-    """A SIP address, or `trunk:carrier/+4930123`: a number over a trunk."""
-    if not value.is_scalar or not value.node.value.strip().startswith(TRUNK):
+    """A SIP address; `trunk:carrier/+4930123`: a number over a trunk; `agent:1002`: an agent, by the number.
+
+    A trunk's number may be `$dnis`, which a list let in, and no other name: a caller may have keyed that in.
+    """
+    text = value.node.value.strip() if value.is_scalar else ""
+    if text.startswith(AGENT):
+        who = value.part(text.removeprefix(AGENT))
+        if who.text().startswith("$"):
+            here.text(who)
+        elif here.names.staff:
+            known(who, here.names.staff.agents, "agent", "staff.yaml")
+        return value.text()
+    if not text.startswith(TRUNK):
         return scalars.sip_uri(value)
     name, slash, number = value.text().removeprefix(TRUNK).partition("/")
     way_out(value.part(name), here.names.trunks)
-    if not slash or not re.fullmatch(r"\+?[0-9*#]{1,32}", number):
+    if not slash or (number != _DIALLED and not re.fullmatch(r"\+?[0-9*#]{1,32}", number)):
         value.complain(f"transfer: {value.text()!r} has no number for the trunk (trunk:{name}/+4930123456)")
     return value.text()
 

@@ -57,7 +57,7 @@ class Call(Base):
     status: Mapped[int | None]
     ended_by: Mapped[str | None]
     recording: Mapped[str | None]  # path below the recordings folder
-    kind: Mapped[str] = mapped_column(server_default="inbound")  # or callback
+    kind: Mapped[str] = mapped_column(server_default="inbound")  # or callback, outbound, internal
 
     __table_args__ = (
         Index("ix_calls_arrived_at", "arrived_at"),

@@ -31,7 +31,7 @@ class Wanted:
     agent: str | None = None  # who talked in the call
     queue: str | None = None  # any queue it waited in
     disposition: str | None = None  # "open" for calls that live
-    kind: str | None = None  # inbound, callback
+    kind: str | None = None  # inbound, callback, outbound, internal
     text: str | None = None  # part of any id, number, name or path of the CDR
     limit: int = 50
     offset: int = 0

@@ -21,7 +21,6 @@ from engine.callflow.errors import SipError
 from engine.callflow.events import (
     CalledRefused,
     CallFailed,
-    CallTurnedAway,
     Event,
     LegEnded,
     LegMedia,
@@ -29,10 +28,11 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
-from engine.sip import gate, identity, legs, library, translate, turned_away
+from engine.sip import gate, legs, library, translate, turned_away
 from engine.sip.carriers import Carriers
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
+from engine.sip.inward import Inward
 from engine.sip.keys import IN_BAND
 from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, ChallengedLeg, CustomerLeg, KeyedLeg, Leg
 from engine.sip.outward import TRUNK, Outward
@@ -43,8 +43,8 @@ log = logging.getLogger(__name__)
 
 ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
 ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
-PROGRESS, OK, UNAUTHORIZED, TIMEOUT, SHORT_INTERVAL, UNAVAILABLE, SERVER_ERROR = 183, 200, 401, 408, 422, 480, 500
-REFUSED = {400: "its SDP is broken", 486: "every leg is taken", 488: "no audio, or no codec in common"}
+RINGING, PROGRESS, OK = 180, 183, 200
+TIMEOUT, SHORT_INTERVAL, UNAVAILABLE, SERVER_ERROR = 408, 422, 480, 500
 RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
 
@@ -88,6 +88,7 @@ class Endpoint:
         self._new_call, self.now = new_call, now
         self._settings, self._phones = sip, phones
         self.carriers = Carriers(sip, trunks, now)
+        self._inward = Inward(self, sip, phones)
         self._legs: dict[int, Leg | Fork | Outward] = {}
         self._numbers = itertools.count(1)
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
@@ -111,7 +112,8 @@ class Endpoint:
             self._pj.libStart()
             turned_away.listen(self.turned_away)
             self._inbound, self.account = Account(self), Account(self)
-            self._inbound.create(library.account_config(sip, library.srtp_in(trunks)), True)
+            srtp_in = library.srtp_in(trunks, [sip.srtp] if phones else [])
+            self._inbound.create(library.account_config(sip, srtp_in), True)
             self.account.create(library.account_config(sip, sip.srtp))
             self.carriers.open()
             if phones:
@@ -129,6 +131,11 @@ class Endpoint:
         library.renew_certificate(self._settings.tls)
 
     # ---- requests
+
+    def ring(self, leg: int) -> None:
+        call = self._legs.get(leg)
+        if isinstance(call, CallerLeg) and not call.progress_sent and not call.ok_sent:
+            self._answer(call, RINGING)
 
     def progress(self, leg: int) -> None:
         """A caller whose INVITE had no SDP cannot hear anything before the answer: CallFailed."""
@@ -252,29 +259,19 @@ class Endpoint:
 
     def invited(self, slot: int, source: str, message: str) -> None:
         """An INVITE came. PJSIP may still refuse it, so it is announced when its callbacks are over."""
-        trunk = self.carriers.trunk_of(source)
-        leg, caller = next(self._numbers), identity.caller_of(message, trunk)
+        leg = next(self._numbers)
         self._invited.append(leg)
-        if challenges := self.carriers.challenges(trunk, source, message):
-            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, UNAUTHORIZED, challenges)
-            return
-        if not translate.is_as_secret(message, trunk.srtp):
-            self._legs[leg] = ChallengedLeg(self, leg, slot, caller, legs.NOT_ACCEPTABLE)
-            self.turned_away(source, message, legs.NOT_ACCEPTABLE)
-            return
-        self.carriers.ways[trunk.name].began(IN)
-        self._legs[leg] = CallerLeg(self, self._new_call(), leg, slot, caller)
+        self._legs[leg] = opened = self._inward.open(self._new_call, leg, slot, source, message)
+        if isinstance(opened, ChallengedLeg):
+            if opened.status == legs.NOT_ACCEPTABLE:
+                self.turned_away(source, message, legs.NOT_ACCEPTABLE)
+        elif trunk := opened.caller.trunk:
+            self.carriers.ways[trunk].began(IN)
 
     def turned_away(self, source: str, message: str, status: int) -> None:
         """PJSIP refused an INVITE by itself: no codec in common, a broken SDP, no room."""
-        if status == SHORT_INTERVAL:  # told by its leg already
-            return
-        trunk = self.carriers.trunk_of(source)
-        log.warning("INVITE from %s (%s): %d by PJSIP", source, trunk.name, status)
-        call, leg, caller = self._new_call(), next(self._numbers), identity.caller_of(message, trunk)
-        error = SipError(f"PJSIP refused the INVITE: {REFUSED.get(status, 'not acceptable')}", status=status)
-        self.post(call, CallTurnedAway(caller, leg, error))
-        self.post(call, LegEnded(leg))
+        if status != SHORT_INTERVAL:  # told by its leg already
+            self._inward.refused(self._new_call(), next(self._numbers), source, message, status)
 
     def end_later(self, fork: Fork) -> None:
         """Its other phones stop ringing when PJSIP's callbacks are over."""
@@ -286,7 +283,7 @@ class Endpoint:
     def forget(self, leg: Leg | Fork | Outward) -> None:
         """The leg is gone. The caller's own reference must be the last one."""
         if self._legs.pop(leg.leg, None) is not None and not isinstance(leg, ChallengedLeg):
-            if isinstance(leg, CallerLeg):
+            if isinstance(leg, CallerLeg) and leg.caller.trunk:
                 self.carriers.ways[leg.caller.trunk].ended(IN)
             self.post(leg.call, LegEnded(leg.leg))
 
@@ -353,11 +350,11 @@ class Endpoint:
                 call.announce()
             return
         # PJSIP refused the INVITE after all, and reports that to nobody.
-        log.warning("INVITE from trunk %s refused by PJSIP", call.caller.trunk)
+        log.warning("INVITE from %s refused by PJSIP", call.caller.trunk or call.caller.agent)
         if pj.Call.lookup(call.getId()) is not call:
             call.this.disown()  # another call has the slot by now: rather lose some memory than hang that one up
         del self._legs[leg]
-        if not isinstance(call, ChallengedLeg):
+        if not isinstance(call, ChallengedLeg) and call.caller.trunk:
             self.carriers.ways[call.caller.trunk].ended(IN)
 
     def _give_up(self, leg: int) -> None:

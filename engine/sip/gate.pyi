@@ -3,7 +3,7 @@
 After libInit and before libStart; engine thread only. Addresses are texts without a port.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 COUNTS: tuple[str, ...]
@@ -56,8 +56,12 @@ def set_overload(retry_after_s: int) -> None:
 def take_registers(takes: bool) -> None:
     """Whether REGISTER is for somebody here. It passes at a stranger's rate from anywhere, to be authenticated."""
 
+def know_phones(flows: Container[tuple[str, int, str]]) -> None:
+    """Where phones are that logged in: address, port, and tcp (also TLS) or udp; read as it is at any time. What comes
+    from there is no stranger's."""
+
 def login_failed(source: str) -> None:
-    """A REGISTER from there had a wrong password: ban_after of them put a ban on logging in from there."""
+    """A REGISTER or INVITE from there had a wrong password: ban_after of them put a ban on logging in from there."""
 
 def login_succeeded(source: str) -> None: ...
 def counts() -> dict[str, int]: ...

@@ -53,6 +53,7 @@ cdef extern from "gate_module.h" nogil:
         agner_shape shape
         int tells_strangers
         double strangers_per_s
+        int (*is_phone)(const char *, int, int) noexcept
     ctypedef struct agner_refused:
         int why
         char source[64]
@@ -81,6 +82,7 @@ COUNTS = (
 PHONES = AGNER_PHONES
 Refused = namedtuple("Refused", "why source method user")
 Ban = namedtuple("Ban", "source left_s n_dropped")
+cdef object known_flows = ()
 _VERDICTS = ("answer", "silence", "banned")
 DEF MOST_BANS = 65536
 
@@ -91,6 +93,7 @@ def open(*, burst, per_s, ban_after, window_s, ban_s, n_sources, tells_strangers
     cdef agner_gate_rules rules
     rules.source = _rules(burst, per_s, ban_after, window_s, ban_s)
     rules.n_sources, rules.tells_strangers, rules.strangers_per_s = n_sources, tells_strangers, strangers_per_s
+    rules.is_phone = is_phone
     rules.shape.max_headers, rules.shape.max_media = max_headers, max_media
     rules.shape.max_crypto, rules.shape.max_parts = max_crypto, max_parts
     cdef int status = agner_gate_open(pjsua_get_pjsip_endpt(), &rules, _secret())
@@ -99,7 +102,9 @@ def open(*, burst, per_s, ban_after, window_s, ban_s, n_sources, tells_strangers
 
 
 def close():
+    global known_flows
     agner_gate_close()
+    known_flows = ()
 
 
 def set_networks(networks):
@@ -133,6 +138,15 @@ def set_overload(unsigned retry_after_s):
 
 def take_registers(takes):
     agner_gate_take_registers(takes)
+
+
+def know_phones(flows):
+    global known_flows
+    known_flows = flows
+
+
+cdef int is_phone(const char *source, int port, int is_reliable) noexcept with gil:
+    return bool(known_flows) and (source.decode(), port, "tcp" if is_reliable else "udp") in known_flows
 
 
 def login_failed(source):

@@ -139,18 +139,18 @@ static pjsip_dialog *dialog_of(const pjsip_rx_data *rdata)
                                 PJ_FALSE);
 }
 
-static pj_bool_t is_repeated(pjsip_rx_data *rdata)
-{
-    pj_str_t key;
-    if (pjsip_tsx_create_key(rdata->tp_info.pool, &key, PJSIP_ROLE_UAS, &rdata->msg_info.cseq->method, rdata) !=
-        PJ_SUCCESS)
-        return PJ_FALSE;
-    return pjsip_tsx_layer_find_tsx(&key, PJ_FALSE) != NULL;
-}
-
 static pj_bool_t is_new_call(const pjsip_rx_data *rdata)
 {
     return rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD && !rdata->msg_info.to->tag.slen;
+}
+
+/* Where passwords were guessed, nobody makes calls either. */
+static pj_bool_t is_phone(const pjsip_rx_data *rdata, const unsigned char bytes[16], double now_s)
+{
+    return gate.rules.is_phone &&
+           !(is_new_call(rdata) && agner_sources_is_banned(gate.logins, agner_key_of(bytes), now_s)) &&
+           gate.rules.is_phone(rdata->pkt_info.src_name, rdata->pkt_info.src_port,
+                               PJSIP_TRANSPORT_IS_RELIABLE(rdata->tp_info.transport));
 }
 
 /* PJ_TRUE: taken, nobody else sees it. */
@@ -158,10 +158,10 @@ static pj_bool_t refuse_call(pjsip_rx_data *rdata, int group, double now_s)
 {
     enum agner_gate_count why;
     unsigned retry_after_s = 1;
-    if (group >= 0 && group < N_GROUPS && gate.calls[group].per_s > 0 && !is_repeated(rdata) &&
+    if (group >= 0 && group < N_GROUPS && gate.calls[group].per_s > 0 && !agner_is_repeated(rdata) &&
         !take(&gate.calls[group], now_s)) {
         why = AGNER_TOO_FAST;
-    } else if (gate.overload_s && !is_repeated(rdata)) {
+    } else if (gate.overload_s && !agner_is_repeated(rdata)) {
         why = AGNER_OVERLOADED;
         retry_after_s = gate.overload_s;
     } else {
@@ -224,6 +224,8 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
     }
     if (gate.takes_registers && rdata->msg_info.msg->line.req.method.id == PJSIP_REGISTER_METHOD)
         return refuse_register(rdata, bytes, group, now_s);
+    if (group == AGNER_STRANGER && is_phone(rdata, bytes, now_s))
+        group = AGNER_PHONES;
     if (group == AGNER_STRANGER) {
         refuse_stranger(rdata, bytes, now_s);
         return PJ_TRUE;

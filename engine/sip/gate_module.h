@@ -7,6 +7,7 @@
  *
  * Phones log in from anywhere. So a REGISTER passes at a stranger's rate, and is counted apart: what bans a source from
  * logging in is failed attempts, which nobody can make in another's name (digest.py), and no other request does.
+ * Where a phone is that has logged in, its calls come through, to be authenticated too (requests_module.h).
  * Counterparts: gate.pyx, its Python face; sources.h, the table of strangers. Engine thread only.
  */
 #ifndef AGNER_GATE_H
@@ -32,6 +33,9 @@ typedef struct agner_gate_rules {
     agner_shape shape;
     int tells_strangers;   /* 403; else silence */
     double strangers_per_s; /* answers to all strangers together */
+    /* Whether a phone that logged in sends from there, over TCP or TLS if is_reliable: it is no stranger then, but for a
+     * REGISTER. NULL: none has. */
+    int (*is_phone)(const char *source, int port, int is_reliable);
 } agner_gate_rules;
 
 enum agner_gate_count {

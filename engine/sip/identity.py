@@ -15,7 +15,7 @@ from engine.callflow.settings import ASSERTED, DIVERSION, FROM, REMOTE_PARTY, RE
 from engine.sip import translate
 from engine.sip.digest import Authorization
 
-_COMPACT = {"from": "f", "to": "t"}
+_COMPACT = {"from": "f", "to": "t", "call-id": "i"}
 _HIDDEN = frozenset(("id", "user", "header", "full", "uri", "name"))  # RFC 3323 section 4.2, RFC 3325, RPID
 _PARAMETER = re.compile(r"""\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))""")
 ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'  # RFC 3323 section 4.1.1.3
@@ -47,6 +47,16 @@ def caller_of(invite: str, trunk: Trunk) -> Caller:
         return Caller(ani="", dnis=dnis, trunk=trunk.name)
     ani = trunk.numbers.caller_in.rewrite(translate.number_of(shown))
     return Caller(ani=ani, dnis=dnis, trunk=trunk.name, name=translate.name_of(shown))
+
+
+def caller_by_phone(invite: str, agent: str) -> Caller:
+    """From the text of an INVITE that an agent's phone sent; who that is, it has proved."""
+    request = invite.partition("\r\n")[0].split(" ")
+    return Caller(ani=agent, dnis=translate.number_of(request[1]), trunk="", agent=agent)
+
+
+def call_id_of(message: str) -> str:
+    return next(iter(values_of(message.partition("\r\n\r\n")[0], "Call-ID")), "")
 
 
 def _called(head: str, trunk: Trunk) -> str:
@@ -99,11 +109,14 @@ def answers_of(invite: str) -> list[Authorization]:
 
 
 def shown_to(trunk: Trunk, caller: Caller, own_host: str) -> tuple[str, dict[str, str]]:
-    """From, and the headers besides it, of an INVITE that we send over a trunk on this caller's behalf."""
+    """From, and the headers besides it, of an INVITE that we send over a trunk on this caller's behalf. An agent who
+    dials shows the trunk's own number, where there is one."""
     identity = trunk.identity
     host = trunk.registration.registrar.host if trunk.registration else own_host
     host = f"[{host}]" if ":" in host else host
     number = trunk.numbers.caller_out.rewrite(caller.ani)
+    if caller.agent and identity.own_number:
+        number = identity.own_number
     own = f"<sip:{_user(identity.own_number)}@{host}>" if identity.own_number else ""
     named = _named(caller.name, f"<sip:{_user(number)}@{host}>") if number else own
     headers: dict[str, str] = {} if caller.ani else {"Privacy": "id"}  # RFC 3325 section 9.3

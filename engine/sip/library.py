@@ -128,9 +128,9 @@ def account_config(sip: settings.Sip, srtp: str) -> pj.AccountConfig:
     return config
 
 
-def srtp_in(trunks: Sequence[settings.Trunk]) -> str:
-    """Of calls that come in. One account takes them all; what a trunk may send is tried one by one."""
-    ways = {trunk.srtp for trunk in trunks} or {"off"}
+def srtp_in(trunks: Sequence[settings.Trunk], phones: Sequence[str]) -> str:
+    """Of calls that come in. One account takes them all; what a trunk or a phone may send is tried one by one."""
+    ways = {*(trunk.srtp for trunk in trunks), *phones} or {"off"}
     return ways.pop() if len(ways) == 1 else "offered"
 
 

@@ -1,4 +1,4 @@
-"""Phones that log in: REGISTER in, OPTIONS out, and for each agent whether one of the phones is there.
+"""Phones that log in: REGISTER in, OPTIONS out, for each agent whether one of the phones is there, and who dials.
 
 Counterparts: registrar.py and probes.py, which decide; requests.pyx, which brings and sends; endpoint.py, which rings
 the phones. Engine thread only. Nothing here blocks or calls anybody of the outside: changes wait for who asks.
@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from engine import doors
 from engine.callflow import settings
 from engine.sip import gate, requests
-from engine.sip.digest import Credentials, Digest
+from engine.sip.digest import Credentials, Digest, Verdict
 from engine.sip.probes import Probes
 from engine.sip.registrar import Answer, Binding, Flow, Register, Registrar, key_of
 
@@ -48,6 +48,7 @@ class Phones:
         self._by_flow: dict[Flow, set[str]] = {}
         self._direct: Counter[Flow] = Counter()  # bindings whose phone sent its REGISTER itself, not through a proxy
         self._own_uri = ""
+        self._dialling = ("", "", "")  # source, Call-ID and agent of the INVITE that passed last
         self.registrar = Registrar(how, self._digest, agents, self)
         self._restore(kept.found)
 
@@ -55,7 +56,8 @@ class Phones:
         """PJSIP stands, and the gate in front of it. Raises SipError."""
         self._own_uri = own_uri
         gate.take_registers(bool(self._agents))
-        requests.open(self._register, self._ponged, self._closed, self._direct)
+        gate.know_phones(self._direct)
+        requests.open(self._register, self._invited, self._ponged, self._closed, self._direct)
 
     def close(self) -> None:
         requests.close()
@@ -69,6 +71,11 @@ class Phones:
             requests.ping(number, binding.uri, self._own_uri, routes(binding))
         for binding in gone:
             self._has_gone(binding, "does not answer")
+
+    def who_dials(self, source: str, call_id: str) -> str:
+        """The agent whose phone sent the INVITE that PJSIP has at hand; empty: no phone did. `source`: as PJSIP says
+        it."""
+        return self._dialling[2] if self._dialling[:2] == (source, call_id) else ""
 
     def reachable(self, agent: str) -> list[Binding]:
         return self.registrar.reachable(agent)
@@ -147,6 +154,27 @@ class Phones:
             gate.login_succeeded(request.source)
         return answer
 
+    def _invited(self, request: Register) -> Answer | None:
+        """None: it may pass. Whoever the phone says it is, it is the agent whose password it knows, and one who has
+        logged in from this very place; and what it dials is what it signed."""
+        self._dialling = ("", "", "")
+        now, flow = self._now(), request[:3]
+        verdict, user = self._digest.check("INVITE", request.answers, request.source, now)
+        if verdict is not Verdict.RIGHT:
+            if verdict is Verdict.WRONG:
+                gate.login_failed(request.source)
+                log.info("INVITE from %s:%d: wrong password", *request[:2])
+            challenges = self._digest.challenges(request.source, now, verdict is Verdict.STALE)
+            return Answer(401, "Unauthorized", [("WWW-Authenticate", challenge) for challenge in challenges])
+        is_here = any(self._stands[name].agent == user for name in self._by_flow.get(flow, ()))
+        signed = [user_of(one.uri) for one in request.answers if one.username == user]
+        if not is_here or request.user not in signed:
+            log.warning("INVITE from %s:%d: %s has not logged in there, or signed another number", *request[:2], user)
+            return Answer(403, "Forbidden", [])
+        source = f"[{request.source}]" if ":" in request.source else request.source
+        self._dialling = f"{source}:{request.port}", request.call_id, user
+        return None
+
     def _ponged(self, number: int, source: str, port: int) -> None:
         if binding := self._probes.answered(number, self._now()):
             self._changed.add(binding.agent)
@@ -224,6 +252,12 @@ def routes(binding: Binding) -> list[str]:
 def dialled(binding: Binding) -> str:
     """The URI that makes PJSIP send a request there (RFC 3261 section 19.1.1, headers)."""
     return f"{binding.uri}?" + "&".join(f"Route={quote(route, safe='')}" for route in routes(binding))
+
+
+def user_of(uri: str) -> str:
+    """The user part of a SIP URI, without what is escaped (RFC 3261 section 19.1.2)."""
+    user, at, _ = uri.partition("@")
+    return unquote(user.partition(":")[2]) if at else ""
 
 
 def port_of(uri: str) -> int:

@@ -1,5 +1,5 @@
-"""REGISTER requests as plain values, OPTIONS out and their answers in, connections that close. Counterpart:
-requests_module.c; phones.py, which is told.
+"""REGISTER, and INVITE of phones, as plain values; OPTIONS out and their answers in; connections that close.
+Counterpart: requests_module.c; phones.py, which is told.
 
 After libInit; engine thread only. The callbacks run inside PJSIP's: they must return soon and call nothing of PJSIP.
 """
@@ -10,13 +10,15 @@ from engine.sip.registrar import Answer, Flow, Register
 
 def open(
     registered: Callable[[Register], Answer],
+    invited: Callable[[Register], Answer | None],
     ponged: Callable[[int, str, int], None],
     closed: Callable[[Flow], None],
     flows: Container[Flow],
 ) -> None:
-    """`ponged`: the number of an OPTIONS that was answered, and by whom (address, port). `flows`: where phones are that
-    logged in, read as it is at any time: what such a phone says of its own address is replaced by the address that it
-    sends from. Raises SipError."""
+    """`invited`: an INVITE of a phone that logged in, `user` being that of the Request-URI; None lets it pass. Those of
+    others are not shown. `ponged`: the number of an OPTIONS that was answered, and by whom (address, port). `flows`:
+    where phones are that logged in, read as it is at any time: what such a phone says of its own address is replaced by
+    the address that it sends from. Raises SipError."""
 
 def close() -> None:
     """After libDestroy."""

@@ -43,6 +43,7 @@ cdef extern from "requests_module.h" nogil:
         void (*on_pong)(unsigned long long, const agner_flow *) noexcept
         void (*on_closed)(const agner_flow *) noexcept
         int (*is_phone)(const agner_flow *) noexcept
+        void (*on_invite)(const agner_register *, agner_reply *) noexcept
     int agner_requests_open(pjsip_endpoint *, const agner_listeners *)
     void agner_requests_close()
     void agner_reply_add(agner_reply *, const char *, int, const char *, int)
@@ -56,24 +57,24 @@ cdef extern from "<pjsua-lib/pjsua.h>" nogil:
 log = logging.getLogger(__name__)
 
 DEF MOST_ROUTES = 9
-cdef object told_register = None, told_pong = None, told_closed = None, known_flows = ()
+cdef object told_register = None, told_invite = None, told_pong = None, told_closed = None, known_flows = ()
 
 
-def open(registered, ponged, closed, flows):
-    global told_register, told_pong, told_closed, known_flows
-    told_register, told_pong, told_closed, known_flows = registered, ponged, closed, flows
+def open(registered, invited, ponged, closed, flows):
+    global told_register, told_invite, told_pong, told_closed, known_flows
+    told_register, told_invite, told_pong, told_closed, known_flows = registered, invited, ponged, closed, flows
     cdef agner_listeners listeners
     listeners.on_register, listeners.on_pong = on_register, on_pong
-    listeners.on_closed, listeners.is_phone = on_closed, is_phone
+    listeners.on_closed, listeners.is_phone, listeners.on_invite = on_closed, is_phone, on_invite
     cdef int status = agner_requests_open(pjsua_get_pjsip_endpt(), &listeners)
     if status:
         raise SipError(f"PJSIP takes no module for REGISTER (status {status})")
 
 
 def close():
-    global told_register, told_pong, told_closed, known_flows
+    global told_register, told_invite, told_pong, told_closed, known_flows
     agner_requests_close()
-    told_register = told_pong = told_closed = None
+    told_register = told_invite = told_pong = told_closed = None
     known_flows = ()
 
 
@@ -102,18 +103,26 @@ cdef int _fill(pj_str_t *strings, list texts) except -1:
 
 
 cdef void on_register(const agner_register *found, agner_reply *reply) noexcept with gil:
+    _ask(told_register, found, reply)
+
+
+cdef void on_invite(const agner_register *found, agner_reply *reply) noexcept with gil:
+    _ask(told_invite, found, reply)
+
+
+cdef _ask(told, const agner_register *found, agner_reply *reply):
     reply.status = 500
-    if told_register is None:
+    if told is None:
         return
     try:
-        answer = told_register(_register(found))
-        reply.status = answer.status
-        reason = answer.reason.encode()
+        answer = told(_register(found))
+        reply.status = answer.status if answer else 0
+        reason = answer.reason.encode() if answer else b""
         pj_strdup2(reply.pool, &reply.reason, reason)
-        for name, value in answer.headers:
+        for name, value in answer.headers if answer else ():
             _add(reply, name.encode(), value.encode())
     except Exception:
-        log.exception("REGISTER from %s", _flow(&found.flow))
+        log.exception("request from %s", _flow(&found.flow))
 
 
 cdef void on_pong(unsigned long long number, const agner_flow *flow) noexcept with gil:

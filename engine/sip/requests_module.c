@@ -1,6 +1,8 @@
 /* REGISTER, OPTIONS and connections. See requests_module.h. */
 #include "requests_module.h"
 
+#include "shape.h"
+
 #include <pj/ctype.h>
 #include <pj/string.h>
 #include <pjlib.h>
@@ -119,10 +121,10 @@ static pj_bool_t take_header(agner_register *found, pjsip_hdr *header, pj_pool_t
     return PJ_TRUE;
 }
 
-static pj_bool_t take_apart(agner_register *found, const pjsip_rx_data *rdata)
+static pj_bool_t take_apart(agner_register *found, const pjsip_rx_data *rdata, const pjsip_uri *uri)
 {
     const pjsip_msg *msg = rdata->msg_info.msg;
-    const void *to = pjsip_uri_get_uri(rdata->msg_info.to->uri);
+    const void *to = pjsip_uri_get_uri(uri);
     memset(found, 0, sizeof *found);
     if (!PJSIP_URI_SCHEME_IS_SIP(to) && !PJSIP_URI_SCHEME_IS_SIPS(to))
         return PJ_FALSE;
@@ -146,17 +148,35 @@ void agner_reply_add(agner_reply *reply, const char *name, int n_name, const cha
     pj_list_push_back(&reply->headers, pjsip_generic_string_hdr_create(reply->pool, &texts[0], &texts[1]));
 }
 
+static void respond(pjsip_rx_data *rdata, agner_reply *reply)
+{
+    if (rdata->msg_info.via->rport_param < 0)
+        rdata->msg_info.via->rport_param = rdata->pkt_info.src_port; /* a NAT lets nothing else through (RFC 3581) */
+    pjsip_endpt_respond_stateless(requests.endpoint, rdata, reply->status, reply->reason.slen ? &reply->reason : NULL,
+                                  &reply->headers, NULL);
+}
+
 static void answer_register(pjsip_rx_data *rdata)
 {
     agner_register found;
     agner_reply reply = {.pool = rdata->tp_info.pool, .status = PJSIP_SC_BAD_REQUEST};
     pj_list_init(&reply.headers);
-    if (take_apart(&found, rdata))
+    if (take_apart(&found, rdata, rdata->msg_info.to->uri))
         requests.tell.on_register(&found, &reply);
-    if (rdata->msg_info.via->rport_param < 0)
-        rdata->msg_info.via->rport_param = rdata->pkt_info.src_port; /* a NAT lets nothing else through (RFC 3581) */
-    pjsip_endpt_respond_stateless(requests.endpoint, rdata, reply.status, reply.reason.slen ? &reply.reason : NULL,
-                                  &reply.headers, NULL);
+    respond(rdata, &reply);
+}
+
+/* PJ_TRUE: it was refused. */
+static pj_bool_t refuse_invite(pjsip_rx_data *rdata)
+{
+    agner_register found;
+    agner_reply reply = {.pool = rdata->tp_info.pool, .status = PJSIP_SC_BAD_REQUEST};
+    pj_list_init(&reply.headers);
+    if (take_apart(&found, rdata, rdata->msg_info.msg->line.req.uri))
+        requests.tell.on_invite(&found, &reply);
+    if (reply.status)
+        respond(rdata, &reply);
+    return reply.status != 0;
 }
 
 /* What a phone behind a NAT says of itself leads nowhere; what it sent from does (RFC 5626 section 5.3). */
@@ -183,7 +203,14 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
         answer_register(rdata);
         return PJ_TRUE;
     }
-    if (rdata->msg_info.to->tag.slen)
+    if (rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD && !rdata->msg_info.to->tag.slen) {
+        agner_flow flow = flow_of(rdata);
+        if (agner_is_repeated(rdata) || !requests.tell.is_phone(&flow))
+            return PJ_FALSE;
+        if (refuse_invite(rdata))
+            return PJ_TRUE;
+    }
+    if (rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD || rdata->msg_info.to->tag.slen)
         mend_contact(rdata);
     return PJ_FALSE;
 }

@@ -1,5 +1,6 @@
 /* REGISTER requests out of PJSIP as plain values and their answers back; OPTIONS out and their answers in; connections
- * that close. Both are stateless: neither a transaction nor a dialog is made, so 10,000 phones cost PJSIP nothing.
+ * that close. Both are stateless: neither a transaction nor a dialog is made, so 10,000 phones cost PJSIP nothing. So is
+ * the challenge to a phone that calls; its INVITE goes on to PJSIP when it is answered.
  *
  * Counterpart: requests.pyx. Engine thread only.
  */
@@ -22,7 +23,7 @@ typedef struct agner_flow {
     pj_bool_t is_reliable; /* TCP */
 } agner_flow;
 
-/* Valid during the callback. What is not there is empty. */
+/* Valid during the callback. What is not there is empty. `user`: of To; of an INVITE, of the Request-URI. */
 typedef struct agner_register {
     agner_flow flow;
     pj_str_t user, call_id, branch, user_agent;
@@ -47,6 +48,7 @@ typedef struct agner_listeners {
     void (*on_pong)(unsigned long long number, const agner_flow *);
     void (*on_closed)(const agner_flow *);
     pj_bool_t (*is_phone)(const agner_flow *); /* a phone that logged in sends from here */
+    void (*on_invite)(const agner_register *, agner_reply *); /* of such a phone; status 0: it may pass */
 } agner_listeners;
 
 /* After libInit. */

@@ -89,3 +89,12 @@ pj_bool_t agner_needs_unknown(pjsip_endpoint *endpoint, pjsip_rx_data *rdata, pj
     }
     return *unknown != NULL;
 }
+
+pj_bool_t agner_is_repeated(pjsip_rx_data *rdata)
+{
+    pj_str_t key;
+    if (pjsip_tsx_create_key(rdata->tp_info.pool, &key, PJSIP_ROLE_UAS, &rdata->msg_info.cseq->method, rdata) !=
+        PJ_SUCCESS)
+        return PJ_FALSE;
+    return pjsip_tsx_layer_find_tsx(&key, PJ_FALSE) != NULL;
+}

@@ -18,6 +18,7 @@ from engine.callflow.errors import BusyError
 from engine.callflow.numbers import canonical
 from engine.callflow.record import CallbackEntry, Cdr, Message
 from engine.doors import Promises, Records
+from engine.switch import admitting
 from engine.switch.live import Live, Setup
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class CallingBack:
 
     def waits(self, switch: Switch, live: Live, step: steps.Queue) -> None:
         """Until somebody talks to this caller, or the call is over, a kill of ours is remembered."""
-        if live.is_callback:
+        if live.is_callback or live.caller.agent:
             return
         since = switch.to_utc(switch.now if live.place_at is None else live.place_at)
         needs = steps.needs_text(step.needs) if step.needs else None
@@ -76,7 +77,9 @@ class CallingBack:
         self._promises.end(cdr.call)
 
     def promise(self, switch: Switch, live: Live, number: str, queue: str, reason: str) -> bool:
-        """False: that is no number one can call."""
+        """False: that is no number one can call. Nobody owes a call to an agent who dialled."""
+        if live.caller.agent:
+            return False
         since = live.machine.cdr.arrived_at if live.place_at is None else live.place_at
         step = None if live.step is None else live.book.steps[live.step]
         entry = self.registry.promise(
@@ -142,7 +145,7 @@ class CallingBack:
     def _begin(self, switch: Switch, entry: CallbackEntry) -> None:
         rules, queue, utc = self.registry.rules[entry.queue], switch.setup.staff.queues[entry.queue], switch.utc()
         caller = plan.Caller(entry.number, entry.dnis or "", rules.trunk)
-        switch.check_room(caller)
+        admitting.check_room(switch, caller)
         call = switch.new_call()
         self.registry.begin(entry.number, call, utc)
         live = switch.add(call, caller, None)

@@ -27,7 +27,7 @@ from engine.callflow.errors import BusyError, CallError, ImpossibleEvent, PlanEr
 from engine.callflow.events import Event
 from engine.callflow.record import Segment
 from engine.callflow.table import State
-from engine.switch import boxes, hearing, planning, serving
+from engine.switch import admitting, boxes, dialling, hearing, planning, serving
 from engine.switch.calling_back import CallingBack
 from engine.switch.live import CALLER, Live, News, Rooms, Setup, recording_path
 
@@ -51,6 +51,7 @@ class Switch:
         self.is_draining = False
         self.n_calls_total = 0
         self.leg_calls: dict[int, str] = {}
+        self.dialling = dialling.Dialling()
         # a recording is complete only after its leg, and perhaps its call, is gone
         self.recordings: dict[str, tuple[str, str]] = {}  # path on disk -> call, path below the folder
         self.transfers = itertools.count(-1, -1)  # numbers of transfer attempts; the ACD numbers its offers from 1 up
@@ -150,6 +151,7 @@ class Switch:
             return
         if isinstance(news, ev.LegEnded):
             self._forget_leg(call, news.leg)
+            self._gather()
             return
         if isinstance(news, ev.CallArrived | ev.CallTurnedAway):
             news = self._admit(call, news)
@@ -262,31 +264,37 @@ class Switch:
 
     def _admit(self, call: str, event: ev.CallArrived | ev.CallTurnedAway) -> Event:
         """Take the call, or say why not. What the SIP room has turned away by itself gets its record too."""
+        event = dialling.named(self, event)
         caller = event.caller
         self.n_calls_total += 1
         error = event.error if isinstance(event, ev.CallTurnedAway) else None
         name = None
         try:
             if error is None:
-                self.check_room(caller)
-                name = self.setup.book.plan_for(caller.dnis)
+                admitting.check_room(self, caller)
+                name = self.setup.book.plan_for(caller.dnis, caller.agent)
         except (BusyError, PlanError) as refusal:
-            log.warning("call %s from %r by trunk %s turned away: %s", call, caller.ani, caller.trunk, refusal)
+            whence = f"trunk {caller.trunk}" if caller.trunk else "phone"
+            log.warning("call %s from %r by %s turned away: %s", call, caller.ani, whence, refusal)
             error = refusal
         live = self.add(call, caller, name)
         live.legs[CALLER] = event.leg
         self.leg_calls[event.leg] = call
         if error:
             return ev.CallTurnedAway(caller, event.leg, error)
-        live.is_on_line = True
-        self.calling_back.arrives(self, live)
+        if caller.agent:
+            self.dialling.began(self, event.leg, caller.agent)
+        else:
+            live.is_on_line = True
+            self.calling_back.arrives(self, live)
         return event
 
     def add(self, call: str, caller: plan.Caller, name: str | None) -> Live:
         settings, trunk = self.setup.settings, self.setup.trunk(caller.trunk)
         path = recording_path(call, settings.recording.format)
+        dialled_max_s = self.setup.book.dialling.max_talk_s if caller.agent else None
         rules = Rules(
-            settings.limits.max_talk_s,
+            settings.limits.max_talk_s if dialled_max_s is None else dialled_max_s,
             settings.limits.ending_s,
             settings.recording.calls,
             path,
@@ -294,21 +302,6 @@ class Switch:
         )
         live = self.calls[call] = Live(Call(call, rules, name), caller, self.setup.book)
         return live
-
-    def check_room(self, caller: plan.Caller) -> None:
-        """For one more call of this trunk, in or out. Raises BusyError."""
-        limits, trunk = self.setup.settings.limits, self.setup.trunk(caller.trunk)
-        if self.is_draining:
-            raise BusyError("the switch is stopping", retry_after_s=limits.retry_after_s)
-        if len(self.calls) >= limits.max_calls:
-            raise BusyError(f"all {limits.max_calls} calls are taken", retry_after_s=limits.retry_after_s)
-        if trunk is None or (trunk.max_calls is None and trunk.max_calls_in is None):
-            return
-        n_in = sum(live.caller.trunk == trunk.name and not live.is_callback for live in self.calls.values())
-        n_both = n_in + self.sip.n_calls_out(trunk.name)
-        for most, n_calls in ((trunk.max_calls, n_both), (trunk.max_calls_in, n_in)):
-            if most is not None and n_calls >= most:
-                raise BusyError(f"all {most} calls of trunk {trunk.name} are taken", retry_after_s=limits.retry_after_s)
 
     def _open_cdr(self, live: Live, command: do.OpenCdr) -> None:
         self.records.open_cdr(command.cdr)
@@ -318,6 +311,9 @@ class Switch:
 
     def _answer_caller(self, live: Live, command: do.AnswerCaller) -> None:
         self.sip.answer(live.legs[CALLER])
+
+    def _ring_caller(self, live: Live, command: do.RingCaller) -> None:
+        self.sip.ring(live.legs[CALLER])
 
     def _send_progress(self, live: Live, command: do.SendProgress) -> None:
         self.sip.progress(live.legs[CALLER])
@@ -336,6 +332,7 @@ class Switch:
     def _forget_leg(self, call: str, leg: int) -> None:
         self.media.detach(leg)
         self.leg_calls.pop(leg, None)
+        self.dialling.ended(self, leg)
         if (live := self.calls.get(call)) is not None:
             live.legs = {offer: other for offer, other in live.legs.items() if other != leg}
             self._see_to_the_end(live)
@@ -362,6 +359,7 @@ _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.RejectCaller: Switch._reject_caller,
     do.AnswerCaller: Switch._answer_caller,
     do.SendProgress: Switch._send_progress,
+    do.RingCaller: Switch._ring_caller,
     do.TakeStep: planning.take_step,
     do.Remember: planning.remember,
     do.RunErrand: planning.run_errand,

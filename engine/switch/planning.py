@@ -5,6 +5,7 @@ the walk; engine/config/values.py, the names there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -87,7 +88,7 @@ def take_step(switch: Switch, live: Live, command: do.TakeStep) -> None:
     stop = _next(switch, live, command.result, now)
     live.values |= {name: text for name, text in stop.values.items() if now.values.get(name) != text}
     live.step = stop.index
-    event, buffered_until = _planned(switch, stop.step), live.said_at + BUFFERED_S
+    event, buffered_until = _planned(switch, stop.step, now), live.said_at + BUFFERED_S
     if isinstance(event, ev.HangUpPlanned) and buffered_until > switch.now:
         switch.soon(buffered_until - switch.now, live, event)
     else:
@@ -108,11 +109,13 @@ def _next(switch: Switch, live: Live, result: str, now: plan.Situation) -> plan.
         if other in step.ways:
             return live.book.after(live.step, other, now)
     live.book = switch.setup.book
-    return live.book.enter(live.book.plan_for(live.caller.dnis), now)
+    return live.book.enter(live.book.plan_for(live.caller.dnis, live.caller.agent), now)
 
 
-def _planned(switch: Switch, step: plan.Step) -> Event:
+def _planned(switch: Switch, step: plan.Step, now: plan.Situation) -> Event:
     if isinstance(step, steps.Transfer):
+        way, dollar, name = step.uri.partition("$")
+        step = replace(step, uri=way + now.value(dollar + name))
         return ev.TransferPlanned(step, next(switch.transfers))
     if isinstance(step, steps.Errand):
         return ev.ErrandPlanned(step, next(switch.tickets))

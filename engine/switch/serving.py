@@ -9,13 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.callflow import commands as do
+from engine.callflow import events as ev
 from engine.callflow import plan
 from engine.callflow.errors import SipError
+from engine.callflow.steps import AGENT
 from engine.switch import planning
 from engine.switch.live import CALLER, Live
 
 if TYPE_CHECKING:
     from engine.switch.conductor import Switch
+
+NOT_FOUND = 404
 
 # ---- the queue
 
@@ -82,13 +86,21 @@ def release_agent(switch: Switch, live: Live, command: do.ReleaseAgent) -> None:
 
 
 def dial_out(switch: Switch, live: Live, command: do.DialOut) -> None:
-    dial(switch, live, command.offer, command.uri, {"X-Agner-Call": live.machine.id})
+    headers = {"X-Agner-Call": live.machine.id}
+    if not command.uri.startswith(AGENT):
+        dial(switch, live, command.offer, command.uri, headers)
+    elif agent := switch.setup.staff.agents.get(command.uri.removeprefix(AGENT)):
+        switch.dialling.began(switch, dial(switch, live, command.offer, agent.phone, headers), agent.id)
+    else:
+        switch.then(live, ev.CalledRefused(command.offer, ev.Refusal.UNREACHABLE, NOT_FOUND))
 
 
-def dial(switch: Switch, live: Live, offer: int, uri: str, headers: Mapping[str, str], display_name: str = "") -> None:
+def dial(switch: Switch, live: Live, offer: int, uri: str, headers: Mapping[str, str], display_name: str = "") -> int:
+    """The leg."""
     leg = switch.sip.dial(live.machine.id, offer, uri, live.caller, headers, display_name)
     live.legs[offer] = leg
     switch.leg_calls[leg] = live.machine.id
+    return leg
 
 
 def dial_customer(switch: Switch, live: Live, command: do.DialCustomer) -> None:

@@ -40,6 +40,9 @@ CALLS = {
     "tv-holiday": ["--dnis", "4008002002", "--at", "2026-10-04 12:00", "--on", "1", "--on", "done"],
     "tv-desk-in-the-holidays": ["--dnis", "4008002000", "--at", "2026-10-05 15:59", "--on", "given", "--on", "timeout"],
     "tv-sunday-worked": ["--dnis", "4008002000", "--at", "2026-09-20 08:00", "--on", "given", "--on", "timeout"],
+    "agent-to-agent": ["--from-agent", "1001", "--dnis", "1002"],
+    "agent-to-nobody": ["--from-agent", "1001", "--dnis", "1009", "--on", "failed"],
+    "agent-outside": ["--from-agent", "1001", "--dnis", "057188880000", "--on", "busy"],
     "tv-mailbox": ["--dnis", "4008002009", "--on", "refused"],
 }
 
@@ -97,9 +100,23 @@ def test_explain_of_an_unknown_number_and_of_an_impossible_result(agner: Callabl
     assert result.exit_code == 1 and "cannot end with 'busy'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--from-agent", "1001", "--dnis", "0044123"], "is international, which is barred: the call gets 403"),
+        (["--from-agent", "1001", "--dnis", "911"], "'911' is none that agents may dial: the call gets 404"),
+        (["--from-agent", "1001", "--ani", "1370", "--dnis", "1002"], "--ani and --trunk do not go with it"),
+        (["--from-agent", "4711", "--dnis", "1002"], "agent 4711 is not in staff.yaml"),
+    ],
+)
+def test_explain_of_what_an_agent_may_not_dial(agner: Callable[..., Result], words: list[str], told: str) -> None:
+    result = agner("explain", *words)
+    assert result.exit_code == 1 and told in result.output
+
+
 def test_check_of_the_shipped_configuration(agner: Callable[..., Result]) -> None:
     result = agner("check")
-    assert result.exit_code == 0 and result.output.startswith("config: no mistake in 26 plans")
+    assert result.exit_code == 0 and result.output.startswith("config: no mistake in 28 plans")
     assert json.loads(agner("check", "--json").output)["agents"] == 6
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import plan, steps
 from engine.callflow.call import Call, Rules
 from engine.callflow.chapters.talking import GREETING_S
 from engine.callflow.errors import BusyError, ImpossibleEvent, MediaError
@@ -44,6 +44,7 @@ RULES = [
     Rules(max_talk_s=12, ending_s=1, record_from="none", recording="storm.wav", early_media=True),
 ]
 CALLER = plan.Caller(ani="13800138000", dnis="4008001234", trunk="carrier")
+AGENT = plan.Caller(ani="104", dnis="103", trunk="", name="Li", agent="104")
 GREETING = ("you_asked_for_a_call",)
 ALONE = (State.ROUTING, State.TONE, State.MESSAGE, State.QUEUED, State.REACHING, State.CLOSING)
 WITHOUT_TIMER = (State.NEW, State.TONE, State.OFFERING, State.ENDED)
@@ -152,7 +153,8 @@ class Storm:
         else:
             self.phones.arrive()
             is_full = chance() < 0.01
-            self.tell(ev.CallTurnedAway(CALLER, 1, BusyError("full")) if is_full else ev.CallArrived(CALLER, 1))
+            caller = AGENT if self.phones.dials else CALLER
+            self.tell(ev.CallTurnedAway(caller, 1, BusyError("full")) if is_full else ev.CallArrived(caller, 1))
 
     def reserved(self, offer: int, agent: str) -> ev.AgentReserved | ev.CallbackTurn:
         """Of a callback, customer first, the conductor says that its turn has come."""
@@ -219,12 +221,14 @@ class Storm:
 
     def bridge(self, command: do.Bridge) -> None:
         caller, phone = self.phones.caller, self.phones.called[command.offer]
-        if self.bridged is not None or caller.heard != "up" or phone.heard != "up" or phone.told:
+        is_caller_up = caller.heard == "up" or (caller.heard == "nothing" and self.phones.is_answered)  # the 200 is out
+        if self.bridged is not None or not is_caller_up or phone.heard != "up" or phone.told:
             raise Fault("bridge: a second talk, or a leg that is not up")
         if self.play or self.has_music or self.greeting is not None or self.is_message_open:
             raise Fault("bridge: the caller still hears something else")
         self.bridged = command.offer
-        self.n_talks += not self.n_done[do.Greet] or phone.party.startswith("sip:") or self.was_fetched()
+        is_target = command.offer in self.phones.targets
+        self.n_talks += not self.n_done[do.Greet] or is_target or self.was_fetched()
 
     def was_fetched(self) -> bool:
         return self.is_callback and not self.is_customer_first
@@ -327,6 +331,11 @@ class Storm:
             raise Fault("record: the CDR and the talk disagree")
         if (cdr.kind == "callback") is not self.is_callback:
             raise Fault("record: a call is no callback")
+        if (cdr.kind in ("internal", "outbound")) is not self.phones.dials:
+            raise Fault("record: who dialled is not told")
+        is_out = any(s.kind == "offer" and s.agent.startswith(steps.TRUNK) for s in self.segments)
+        if self.phones.dials and (cdr.kind == "outbound") is not is_out:
+            raise Fault("record: the direction is not told")
         if (cdr.recording is not None) is not (n_done[do.StartRecording] > 0 and not self.is_refused):
             raise Fault("record: the CDR and the recording disagree")
 
@@ -348,6 +357,7 @@ def _ask(name: str, *, with_agent: bool = False, with_heard: bool = False) -> Ca
 
 
 _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {
+    do.RingCaller: lambda storm, command: storm.phones.ring_caller(command),
     do.SendProgress: lambda storm, command: storm.phones.progress(command),
     do.AnswerCaller: lambda storm, command: storm.phones.answer_caller(command),
     do.RejectCaller: lambda storm, command: storm.phones.end_caller(command),

@@ -37,12 +37,13 @@ class World(Protocol):
 class Phone:
     """The far end of a leg, and what the call has heard of it."""
 
-    __slots__ = ("party", "phase", "heard", "told", "is_deaf", "heard_at")
+    __slots__ = ("party", "phase", "heard", "rang", "told", "is_deaf", "heard_at")
 
     def __init__(self, party: str, is_deaf: bool) -> None:
         self.party = party
         self.phase = "dialled"  # then ringing, up, ended: what is true at the far end
         self.heard = "nothing"  # then up, ended: what the call knows
+        self.rang = False  # the call knows that it rings
         self.told = ""  # cancel, bye: the last request to end that we sent
         self.is_deaf = is_deaf  # went dark: takes part in the call, but no request to end is ever answered
         self.heard_at = 0.0  # when its last news arrives: later news comes later
@@ -54,8 +55,11 @@ class Phones:
         self.caller = Phone("caller", is_deaf=storm.rng.random() < 0.03)
         self.called: dict[int, Phone] = {}
         self.rung: list[tuple[str, float]] = []
+        self.targets: set[int] = set()  # offers that are none of the ACD's
+        self.dials = not is_callback and storm.rng.random() < 0.2  # the caller is an agent's phone
         self.is_customer = is_callback
         self.is_heard = False  # SendProgress was carried out
+        self.is_rung = False  # RingCaller was
         self.is_answered = False  # AnswerCaller was given, or the customer's 200 came
         if is_callback:
             self.caller.heard = "ended"  # until the customer is called there is no leg
@@ -79,6 +83,7 @@ class Phones:
         if phone.heard == "ended":
             return  # a 180 overtaken by the end: the SIP room reports nothing after the end of a leg
         phone.heard = heard or phone.heard
+        phone.rang = phone.rang or isinstance(event, ev.CalledRinging)
         self.storm.tell(self.meant(event))
         self.storm.count_legs()
 
@@ -91,7 +96,7 @@ class Phones:
     def goes_on(self, offer: int) -> bool:
         """The agent of the talk hung up first, and the plan has more for the caller."""
         call = self.storm.call
-        is_agent = call.talk == offer and not self.called[offer].party.startswith("sip:")
+        is_agent = call.talk == offer and offer not in self.targets
         return is_agent and call.state is State.TALKING and self.has_caller and offer % 2 == 0
 
     # ---- the caller
@@ -211,7 +216,13 @@ class Phones:
         self.ring(command.offer, command.agent)
 
     def dial_out(self, command: do.DialOut) -> None:
-        self.ring(command.offer, command.uri)
+        self.targets.add(command.offer)
+        self.ring(command.offer, command.uri.removeprefix(steps.AGENT))
+
+    def ring_caller(self, command: do.RingCaller) -> None:
+        if self.is_heard or self.is_answered or not self.has_caller:
+            raise Fault("order: ringing for a caller who hears us, or is not there")
+        self.is_rung = True
 
     def ring(self, offer: int, party: str) -> None:
         if offer in self.called:
@@ -272,9 +283,16 @@ class Phones:
 
     # ---- what must hold
 
+    def rings_for_nobody(self) -> bool:
+        is_ringing = any(offer in self.targets and self.called[offer].rang for offer in self.storm.call.offers)
+        return is_ringing and not (self.is_rung or self.is_heard or self.is_answered)
+
     def check(self) -> None:
-        """After every event: each leg that the call does not want has been told so, in the words that reach it."""
+        """After every event: each leg that the call does not want has been told so, in the words that reach it; and a
+        caller whose target rings hears that."""
         call, caller = self.storm.call, self.caller
+        if self.rings_for_nobody():
+            raise Fault("sound: the target rings, and the caller hears nothing")
         for offer, phone in self.called.items():
             if phone.heard != "ended" and offer not in call.offers:
                 if not phone.told:

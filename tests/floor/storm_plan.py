@@ -33,6 +33,9 @@ QUEUE = steps.Queue(
 )
 QUIET_QUEUE = steps.Queue(HERE, {"served": 1}, "support", max_wait_s=20)  # in silence, and the plan goes on after it
 TRANSFER = steps.Transfer(HERE, {}, "sip:night@192.0.2.7", ring_for_s=12, ringback="ringback")
+# the caller need not be answered: the target's answer is the caller's
+TARGETS = ("agent:103", "trunk:carrier/057112345", "sip:desk@192.0.2.7")
+DIALLED = [steps.Transfer(HERE, {}, uri, ring_for_s=12) for uri in TARGETS]
 HANG_UPS = [steps.HangUp(HERE, {}, cause) for cause in ("normal", "busy")]
 
 SILENT = (LOOK_UP, WEBHOOK, *RECORD)
@@ -119,13 +122,17 @@ class Plan:
 
     def choose(self) -> plan.Step:
         choice, chance, phones = self.storm.rng.choice, self.storm.rng.random(), self.storm.phones
+        if phones.dials and self.n_steps == 0:
+            return choice(DIALLED)
         if self.n_steps > 8 or not phones.has_caller:
             return choice(HANG_UPS)
         if not phones.is_answered:
             if chance < 0.7:
                 return ANSWER
-            if chance < 0.85:
+            if chance < 0.8:
                 return EARLY
+            if chance < 0.9:
+                return choice(DIALLED)
             return choice((*HANG_UPS, *SILENT, *(HEARD if phones.is_heard else ())))
         if chance < 0.06:
             return choice(HANG_UPS)
@@ -137,7 +144,7 @@ class Plan:
             return choice((VOICEMAIL, MESSAGES))
         if self.is_served:
             return choice((SURVEY, PLAY))
-        return TRANSFER if chance < 0.55 else QUEUE if chance < 0.80 else QUIET_QUEUE
+        return choice((TRANSFER, *DIALLED)) if chance < 0.55 else QUEUE if chance < 0.80 else QUIET_QUEUE
 
     # ---- what the call asks of other rooms
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.callflow.conditions import CallerListed, Hours, NumberList, WithinHours
 from engine.callflow.errors import PlanError
-from engine.callflow.plan import Caller, Place, PlanBook, Situation, Visit
+from engine.callflow.plan import Caller, Dialling, Place, PlanBook, Situation, Visit
 from engine.callflow.staff import Agent, Serves, Staff, able, meets
 from engine.callflow.staff import Queue as StaffQueue
 from engine.callflow.steps import Answer, HangUp, Queue, Relax, needs_text
@@ -94,6 +94,31 @@ def test_plan_for_is_the_longest_match(numbers: dict[str, str], dnis: str) -> No
     else:
         best = max(fitting, key=lambda pattern: (not pattern.endswith("*"), len(pattern)))
         assert book.plan_for(dnis) == numbers[best]
+
+
+@given(
+    numbers=st.dictionaries(PATTERN.map(lambda text: text.replace("2", "0")), st.sampled_from("abc"), max_size=8),
+    number=st.text("10", min_size=1, max_size=5),
+)
+def test_no_international_number_is_dialled_unless_a_pattern_says_so(numbers: dict[str, str], number: str) -> None:
+    dialling = Dialling(numbers, ("00", "0011"))
+    abroad = "0011" if number.startswith("0011") else "00" if number.startswith("00") else ""
+    fits = [p for p in numbers if (number.startswith(p[:-1]) if p.endswith("*") else number == p)]
+    allowed = [p for p in fits if p.startswith(abroad)]
+    if allowed:
+        best = max(allowed, key=lambda pattern: (not pattern.endswith("*"), len(pattern)))
+        assert dialling.plan_for(number) == numbers[best]
+    else:
+        with pytest.raises(PlanError) as caught:
+            dialling.plan_for(number)
+        assert caught.value.status == (403 if fits else 404)
+
+
+@pytest.mark.parametrize("number", ["", "1002;phone-context=x", "1002@elsewhere", "abc", "1" * 33, "\u0661"])
+def test_only_digits_are_dialled(number: str) -> None:
+    """The number goes on into requests of ours."""
+    with pytest.raises(PlanError):
+        Dialling({"*": "any"}).plan_for(number)
 
 
 def test_steps_describe_themselves_for_traces() -> None:

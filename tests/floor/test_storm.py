@@ -199,6 +199,18 @@ class WithCallerInSilence(Forgetful):
     event, forgotten = ev.AgentLost, do.Enqueue
 
 
+class WithoutRinging(Forgetful):
+    """A caller who is not answered does not hear that the target rings."""
+
+    event, forgotten = ev.CalledRinging, do.RingCaller
+
+
+class WithoutAnswerForCaller(Forgetful):
+    """The target picks up, and the caller, who was not answered, is not answered now."""
+
+    event, forgotten = ev.CalledAnswered, do.AnswerCaller
+
+
 class WithOpenMessage(Forgetful):
     """Who hangs up has left a message; it is never closed."""
 
@@ -254,6 +266,8 @@ class WithoutConsent(Call):
         (WithEndlessGreeting, "bridge"),
         (WithAgentAfterGreeting, "agent"),
         (WithCallerInSilence, "record"),
+        (WithoutRinging, "sound"),
+        (WithoutAnswerForCaller, "bridge"),
         (WithOpenMessage, "record"),
         (WithoutConsent, "record"),
     ],

@@ -175,7 +175,7 @@ class RandomDay:
         agent = r.choice(sorted(self.acd.agents.keys() - self.acd.floor.leaving) or ["nobody"])
         match r.choice(
             ("call",) * 4 + ("offer",) * 5 + ("talk",) * 3
-            + ("leave", "in", "ready", "ready", r.choice(("out", "break", "ready", "phone")), "reload")
+            + ("leave", "in", "ready", "ready", r.choice(("out", "break", "ready", "phone", "outside")), "reload")
         ):
             case "call":
                 self._call()
@@ -200,6 +200,8 @@ class RandomDay:
                 self.acd.apply(*self._configuration(), self.now)
             case "phone":
                 (self.acd.phone_back if r.random() < 0.8 else self.acd.phone_gone)(agent, self.now)
+            case "outside":
+                (self.acd.outside_ended if r.random() < 0.7 else self.acd.outside_began)(agent, self.now)
             case "break":
                 self.acd.not_ready(agent, r.choice(("lunch", "training")), self.now)
 

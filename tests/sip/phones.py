@@ -18,6 +18,7 @@ from tests.sip.peers import HOST, PORT, Ear
 PASSWORD = "right horse battery"
 AGENTS = ("1001", "1002")
 _NUMBERS = itertools.count(1)
+SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n"
 
 
 def ha1(user: str, password: str = PASSWORD, realm: str = "agner") -> dict[str, str]:
@@ -139,11 +140,58 @@ class Phone:
             lines.append(self._authorization(uri, nc))
         return "\r\n".join([*lines, "Content-Length: 0", "", ""])
 
-    def _authorization(self, uri: str, nc: int) -> str:
+    # ---- INVITE
+
+    def dial(self, number: str, authorized: bool = False, nc: int = 0, signed: str = "", sdp: str = SDP) -> None:
+        """An INVITE as a phone sends it; `signed`: for another number than it is sent to."""
+        self.cseq += 1
+        uri = f"sip:{number}@{HOST}:{PORT}"
+        lines = [
+            f"INVITE {uri} SIP/2.0",
+            f"Via: SIP/2.0/{self.transport} 10.99.0.1:5999;rport;branch=z9hG4bK{self.number}i{self.cseq}",
+            f'From: "Somebody" <sip:{self.user}@{HOST}>;tag={self.number}',
+            f"To: <{uri}>",
+            f"Call-ID: call-{self.number}-{self.cseq}",
+            f"CSeq: {self.cseq} INVITE",
+            f"Contact: <{self.contact}>",
+            "Max-Forwards: 70",
+            *([self._authorization(f"sip:{signed or number}@{HOST}", nc, "INVITE")] if authorized else []),
+            "Content-Type: application/sdp",
+            f"Content-Length: {len(sdp)}",
+        ]
+        self.invite = "\r\n".join([*lines, "", sdp])
+        self.transmit(self.invite)
+
+    def in_call(self, method: str, answer: str, more: str = "") -> None:
+        """ACK, BYE, CANCEL or another request about the INVITE that got this answer."""
+        lines = {line.partition(":")[0]: line for line in self.invite.split("\r\n")[1:]}
+        to = next((line for line in answer.split("\r\n") if line.startswith("To:")), lines["To"])
+        target = re.search(r"^Contact: <([^>]*)>", answer, re.MULTILINE)
+        is_same = method in ("ACK", "CANCEL")
+        uri = self.invite.split()[1] if method == "CANCEL" or not target else target[1]
+        self.cseq += not is_same
+        number = int(lines["CSeq"].split()[1]) if is_same else self.cseq
+        via = lines["Via"] if method == "CANCEL" or " 200 " not in answer[:16] else f"{lines['Via']}{method}{number}"
+        told = [via, lines["From"], to, lines["Call-ID"], f"CSeq: {number} {method}", "Max-Forwards: 70"]
+        told += [f"Contact: <{self.contact}>", *([more] if more else []), "Content-Length: 0"]
+        self.transmit("\r\n".join([f"{method} {uri} SIP/2.0", *told, "", ""]))
+
+    def response(self, method: str, least: int = 100, within_s: float = 3.0) -> tuple[int, str]:
+        """The next response to this method from this status on; (0, ""): none came."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            self.room.endpoint.poll(0.005)
+            for text in self.read():
+                status = int(text.split()[1]) if text.startswith("SIP/2.0") else 0
+                if status >= least and re.search(rf"^CSeq: \d+ {method}\r$", text, re.MULTILINE):
+                    return status, text
+        return 0, ""
+
+    def _authorization(self, uri: str, nc: int, method: str = "REGISTER") -> str:
         self.nc = nc or self.nc + 1
         h = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}[self.algorithm]
         a1 = h(f"{self.user}:agner:{self.password}".encode()).hexdigest()
-        a2 = h(f"REGISTER:{uri}".encode()).hexdigest()
+        a2 = h(f"{method}:{uri}".encode()).hexdigest()
         nonce = self.challenge["nonce"]
         response = h(f"{a1}:{nonce}:{self.nc:08x}:cn:auth:{a2}".encode()).hexdigest()
         return (
@@ -214,7 +262,7 @@ class Phone:
         to += "" if ";tag=" in to or status == 100 else f";tag=p{self.number}"
         body = ""
         if "INVITE" in text.split("CSeq:")[1].split("\r\n")[0] and status == 200:
-            body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n"
+            body = SDP
         lines = [f"SIP/2.0 {status} Reply", *kept, to, f"Contact: <{self.contact}>"]
         if body:
             lines.append("Content-Type: application/sdp")

@@ -1,4 +1,5 @@
-"""Phones that log in, over real sockets against the real room: digest, refresh, NAT, TCP, forks, phones that vanish."""
+"""Phones that log in, over real sockets against the real room: digest, refresh, NAT, TCP, forks, phones that vanish;
+phones that dial: whose INVITE is a call, and whose is a stranger's."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,8 +9,10 @@ import pytest
 
 from engine.callflow import events as e
 from engine.callflow import settings
-from tests.sip.peers import CALLER, HOST
-from tests.sip.phones import Kept, Phone, Room
+from engine.callflow.plan import Caller
+from engine.sip import gate as gate_module
+from tests.sip.peers import CALLER
+from tests.sip.phones import SDP, Kept, Phone, Room
 
 NAT = "sip:1001@10.1.2.3:5060"  # what a phone behind a NAT says of itself
 
@@ -320,12 +323,154 @@ def test_a_waiting_message_is_told_to_every_phone(room: Room, phone: Callable[..
         one.reply(next(text for text in one.got if text.startswith("NOTIFY")), 200)
 
 
-def test_a_phone_cannot_call(room: Room, phone: Callable[..., Phone]):
-    """Not yet: a stranger to the gate, logged in or not."""
-    one = phone()
-    one.register()
-    register = one.request()
-    one.transmit(register.replace("REGISTER", "INVITE").replace(f"INVITE sip:{HOST}", f"INVITE sip:00@{HOST}"))
-    wait(room, [one], lambda: True)
-    room.silence(0.3)
-    assert room.heard == []
+# ---- phones dial
+
+
+def logged_in(phone: Callable[..., Phone], **how: object) -> Phone:
+    one = phone(**how)
+    assert one.register()[0] == 200
+    return one
+
+
+def challenged(one: Phone, number: str = "1002") -> str:
+    """The answer to an INVITE without a password."""
+    one.dial(number)
+    status, text = one.response("INVITE")
+    assert status == 401, text
+    one.in_call("ACK", text)
+    one.take_challenge(text)
+    return text
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_phone_dials_rings_is_answered_and_hangs_up(room: Room, phone: Callable[..., Phone], tcp: bool):
+    """Behind a NAT: our BYE finds it all the same."""
+    one = logged_in(phone, tcp=tcp, contact=NAT)
+    text = challenged(one)
+    assert "SHA-256" in text and room.heard == [] and room.endpoint.n_legs() == 0
+    one.dial("1002", authorized=True)
+    wait(room, [one], lambda: room.heard)
+    arrived = room.next(e.CallArrived)
+    assert arrived.caller == Caller("1001", "1002", "", agent="1001")
+    room.endpoint.ring(arrived.leg)
+    assert one.response("INVITE", 180)[0] == 180
+    room.endpoint.answer(arrived.leg)
+    status, answer = one.response("INVITE", 200)
+    assert status == 200
+    one.in_call("ACK", answer)
+    room.next(e.CallerAnswered)
+    room.endpoint.hang_up(arrived.leg)
+    wait(room, [one], lambda: "BYE" in one.methods())
+    room.next(e.LegEnded)
+
+
+def test_hang_up_before_and_after_the_answer(room: Room, phone: Callable[..., Phone]):
+    one = logged_in(phone)
+    for is_answered in (False, True):
+        room.heard.clear()
+        challenged(one)
+        one.dial("1002", authorized=True)
+        wait(room, [one], lambda: room.heard)
+        leg = room.next(e.CallArrived).leg
+        answer = one.response("INVITE")[1]
+        if is_answered:
+            room.endpoint.answer(leg)
+            answer = one.response("INVITE", 200)[1]
+            one.in_call("ACK", answer)
+            room.next(e.CallerAnswered)
+        one.in_call("BYE" if is_answered else "CANCEL", answer)
+        assert one.response("BYE" if is_answered else "CANCEL")[0] == 200
+        room.next(e.CallerGone)
+        room.next(e.LegEnded)
+
+
+def test_the_number_is_not_looked_at_before_the_password(room: Room, phone: Callable[..., Phone]):
+    one = logged_in(phone)
+    texts = [challenged(one, number) for number in ("1002", "00441234", "nobody")]
+    assert all("401" in text for text in texts) and room.heard == []
+
+
+@pytest.mark.parametrize("number", ["1002", "00441234", "4008001001"])
+def test_a_stranger_hears_nothing_whatever_is_dialled(room: Room, phone: Callable[..., Phone], number: str):
+    one = phone(ip="127.0.0.9")  # has not logged in
+    known = logged_in(phone, ip="127.0.0.9")  # from the same address
+    text = challenged(known)
+    for authorized in (False, True):
+        one.challenge, one.nc = known.challenge, 20
+        one.dial(number, authorized=authorized)
+        assert one.response("INVITE", within_s=0.3) == (0, ""), text
+    assert room.heard == [] and room.endpoint.n_legs() == 0
+
+
+def test_a_phone_that_has_left_is_a_stranger_again(room: Room, phone: Callable[..., Phone]):
+    one = logged_in(phone)
+    challenged(one)
+    assert one.register(0)[0] == 200
+    one.dial("1002", authorized=True)
+    assert one.response("INVITE", within_s=0.3) == (0, "") and room.heard == []
+
+
+def test_an_agent_calls_from_where_that_agent_has_logged_in(room: Room, phone: Callable[..., Phone]):
+    """The password of another, from a phone that knows it."""
+    one = logged_in(phone)
+    logged_in(phone, user="1002", ip="127.0.0.10")
+    challenged(one)
+    one.user = "1002"
+    one.dial("1003", authorized=True)
+    status, text = one.response("INVITE", 300)
+    assert status == 403 and room.heard == []
+    one.in_call("ACK", text)
+
+
+def test_what_is_dialled_is_what_was_signed(room: Room, phone: Callable[..., Phone]):
+    one = logged_in(phone)
+    challenged(one)
+    one.dial("00441234", authorized=True, signed="1002")
+    assert one.response("INVITE", 300)[0] == 403 and room.heard == []
+
+
+def test_a_count_once_taken_is_stale_and_an_invite_sent_again_is_one_call(room: Room, phone: Callable[..., Phone]):
+    one = logged_in(phone)
+    challenged(one)
+    one.dial("1002", authorized=True)
+    one.transmit(one.invite)
+    wait(room, [one], lambda: room.heard)
+    leg = room.next(e.CallArrived).leg
+    one.dial("1002", authorized=True, nc=one.nc)
+    status, text = one.response("INVITE", 300)
+    assert status == 401 and "stale=true" in text
+    room.endpoint.reject(leg, 486)
+    room.silence(0.2)
+    assert [type(event) for _, event in room.heard] == [e.CallArrived, e.LegEnded]
+
+
+def test_wrong_passwords_ban_the_address_from_calling_too(room: Room, phone: Callable[..., Phone]):
+    one = logged_in(phone, ip="127.0.0.77")
+    challenged(one)
+    one.password = "guess"
+    for _ in range(20):
+        one.dial("1002", authorized=True)
+        status, text = one.response("INVITE", 300, within_s=0.5)
+        if status == 0:
+            break
+        assert status == 401
+        one.in_call("ACK", text)
+        one.take_challenge(text)
+    assert [ban.source for ban in gate_module.bans()] == ["127.0.0.77"]
+    one.password = "right horse battery"
+    one.dial("1002", authorized=True)
+    assert one.response("INVITE", within_s=0.3) == (0, "") and room.heard == []
+    assert gate_module.lift("127.0.0.77")
+    challenged(one)
+    one.dial("1002", authorized=True)
+    wait(room, [one], lambda: room.heard)
+    room.endpoint.reject(room.next(e.CallArrived).leg, 404)
+
+
+def test_codecs_that_nobody_has_are_told_and_recorded(room: Room, phone: Callable[..., Phone]):
+    """PJSIP refuses it by itself."""
+    one = logged_in(phone)
+    challenged(one)
+    one.dial("1002", authorized=True, sdp=SDP.replace("8\r\n", "99\r\na=rtpmap:99 odd/8000\r\n"))
+    assert one.response("INVITE", 300)[0] == 488
+    assert room.next(e.CallTurnedAway).caller.agent == "1001"

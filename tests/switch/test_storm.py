@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.acd import Acd
 from engine.callbacks import Callbacks
 from engine.callflow import commands as do
 from engine.callflow import plan
@@ -27,6 +28,11 @@ class Bounded(Switch):
     """Without one of its deeds an offer can be given back for ever."""
 
     n_steps = 0
+
+    def round(self, now: float) -> None:
+        self.n_steps += 1
+        assert self.n_steps < 10_000, "the day does not end"
+        super().round(now)
 
     def _step(self, call: str, news: News) -> None:
         self.n_steps += 1
@@ -70,6 +76,14 @@ def test_control_a_call_lost_by_a_new_limit_is_noticed(monkeypatch: pytest.Monke
     monkeypatch.setattr(planning, "_next", by_the_book)
     with pytest.raises(pytest.fail.Exception, match="these are lost"):
         play(range(150))
+
+
+@pytest.mark.parametrize("forgotten", ["outside_began", "outside_ended"])
+def test_control_an_agent_who_is_offered_calls_while_on_the_phone_is_noticed(
+    forgotten: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Acd, forgotten, lambda *_: None)
+    assert n_bad_days(30, Bounded) > 0
 
 
 class ConsequencesLast(Bounded):

@@ -1,5 +1,5 @@
-"""A world for the conductor without PJSIP: callers, phones, prompts and operators on a virtual clock, and the real ACD
-core.
+"""A world for the conductor without PJSIP: callers, agents who dial, phones, prompts and operators on a virtual clock,
+and the real ACD core.
 
 Everything the world does is legal SIP seen from our side of the door; what is random is when. After each round it
 checks that the call machines, the ACD core and the legs tell the same story, and at the end that nothing is left: no
@@ -71,9 +71,16 @@ BOOK = plan.PlanBook(
         steps.Webhook(_place(10), {"done": 11}, "http://127.0.0.1/", {"who": "$ani"}),
         steps.Transfer(_place(11), {"busy": 9, "no_answer": 9, "failed": 9}, "sip:desk@127.0.0.1", 6.0),
         steps.HangUp(_place(12), {}),
+        *(
+            steps.Transfer(_place(13 + n), dict.fromkeys(("busy", "no_answer", "failed"), 11), uri, 6.0)
+            for n, uri in enumerate(("agent:a0", "agent:a1", "agent:a2", "trunk:carrier/$dnis"))
+        ),
     ),
-    entries={"main": 0},
+    entries={"main": 0, "to-a0": 12, "to-a1": 13, "to-a2": 14, "out": 15},
     numbers={"100": "main"},
+    dialling=plan.Dialling(
+        {"100": "main", "200": "to-a0", "201": "to-a1", "202": "to-a2", "0*": "out"}, max_calls_per_minute=4
+    ),
 )  # fmt: skip
 
 
@@ -130,6 +137,7 @@ class Leg:
     call: str
     offer: int
     is_answered: bool = False
+    agent: str = ""  # whose phone is at its far end, if the ACD has no part in it
 
 
 class Trace:
@@ -249,8 +257,18 @@ class Phones:
             key = self.world.random.choice("1290#")
             self.world.later(self.world.random.uniform(0, 40), lambda key=key: self._tell(leg, ev.CallerDigit(key)))  # type: ignore[misc]
 
+    def dial_in(self, call: str, agent: str, dnis: str, patience_s: float) -> None:
+        """An agent's phone dials."""
+        leg = next(self._numbers)
+        self.legs[leg] = Leg(call, CALLER, agent=agent)
+        self.world.switch.post(call, ev.CallArrived(plan.Caller(agent, dnis, "", agent=agent), leg))
+        self.world.later(patience_s, lambda: self.leave(leg, ev.CallerGone(200, "")))
+
     def answer(self, leg: int) -> None:
         self.world.later(self.world.random.choice((0.0, 0.01, 0.3)), lambda: self._caller_answered(leg))
+
+    def ring(self, leg: int) -> None:
+        assert not self.legs[leg].is_answered
 
     def progress(self, leg: int) -> None:
         self.world.later(self.world.random.choice((0.0, 0.1)), lambda: self._tell(leg, ev.CallerHears()))
@@ -296,7 +314,8 @@ class Phones:
     def dial(self, call: str, offer: int, uri: str, caller: plan.Caller, headers: Mapping[str, str],
              display_name: str = "") -> int:  # fmt: skip
         leg = next(self._numbers)
-        self.legs[leg] = Leg(call, offer)
+        is_target = self.world.switch.calls[call].machine.state is State.DIALLING
+        self.legs[leg] = Leg(call, offer, agent=uri[4:6] if is_target and uri.startswith("sip:a") else "")
         random = self.world.random
         deed = random.choice(("answer", "answer", "answer", "ring", "busy", "reject", "dead", "gone"))
         delay = random.choice((0.0, 0.05, 2.0, 7.999, 8.0))
@@ -449,7 +468,7 @@ class World:
         self.now = 1000.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self.n_calls = 0
+        self.n_calls = self.n_dialled = 0
         self.phones, self.sound, self.records = Phones(self), Sound(self), Records()
         told: Any = Trace() if trace is None else trace
         self.trace = told
@@ -492,6 +511,8 @@ class World:
             self.later(self.random.uniform(0, 20), self._call)
         for _ in range(self.random.randint(0, 3)):
             self.later(self.random.uniform(0, 40), self._meddle)
+        for _ in range(0 if self.is_plain else self.random.randint(0, 4)):
+            self.later(self.random.uniform(0, 30), self._dial)
         end_at = self.now + 600.0
         while self._later or self.switch.calls or (len(self.switch.calling_back.registry) and self.now < end_at):
             due = self.switch.deadline()
@@ -526,6 +547,13 @@ class World:
         patience_s = self.random.choice((0.0, 0.01, 2.0, 3.0, 8.0, 12.0, 30.0, 60.0))
         number = self.random.choice(("", *(f"+8613800138{n:03}" for n in range(4))))
         self.phones.arrive(self.switch.new_call(), number, dnis, patience_s)
+
+    def _dial(self) -> None:
+        """An agent, whatever the agent does besides."""
+        self.n_dialled += 1
+        agent = self.random.choice(list(self.acd.agents))
+        dnis = self.random.choice(("100", "200", "200", "201", "202", "057112345", "0044", "999"))
+        self.phones.dial_in(self.switch.new_call(), agent, dnis, self.random.choice((0.0, 0.01, 3.0, 30.0)))
 
     def _meddle(self) -> None:
         """An operator, at any moment."""
@@ -591,6 +619,9 @@ class World:
             if offer > 0
         }
         assert held == wanted, f"the core holds {held}, the calls {wanted}"
+        for leg in self.phones.legs.values():
+            state = self.acd.core.agent_state(self.acd.agents[leg.agent])[0] if leg.agent else None
+            assert state != AgentState.READY, f"{leg.agent} is on the phone and would be offered calls"
         known = sorted(leg for live in self.switch.calls.values() for leg in live.legs.values())
         assert known == sorted(self.phones.legs), f"the switch knows legs {known}, alive are {sorted(self.phones.legs)}"
 
@@ -602,7 +633,8 @@ class World:
         assert all(state is AgentState.READY for state in states.values()), states
         cdrs = Counter(cdr.call for cdr in self.records.cdrs)
         inbound = [cdr for cdr in self.records.cdrs if cdr.kind == "inbound"]
-        assert len(inbound) == self.n_calls and set(cdrs.values()) <= {1}, cdrs
+        dialled = [cdr for cdr in self.records.cdrs if cdr.kind in ("outbound", "internal")]
+        assert len(inbound) == self.n_calls and len(dialled) == self.n_dialled and set(cdrs.values()) <= {1}, cdrs
         assert {cdr.call for cdr in self.records.opened} <= set(cdrs)
         assert all(cdr.disposition and cdr.ended_at is not None for cdr in self.records.cdrs)
         recorded = Counter(cdr.call for cdr in self.records.cdrs if cdr.recording)

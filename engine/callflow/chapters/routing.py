@@ -9,6 +9,7 @@ from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow.chapters import asking
 from engine.callflow.commands import Command
+from engine.callflow.plan import Caller
 from engine.callflow.record import Cdr
 
 if TYPE_CHECKING:
@@ -19,17 +20,23 @@ if TYPE_CHECKING:
 
 def begin(call: Call, event: ev.CallArrived, now: float) -> Iterator[Command]:
     caller = event.caller
-    call.cdr = Cdr(call.id, caller.trunk, caller.ani, caller.dnis, now, call.plan)
+    call.dialled_by = caller.agent
+    call.cdr = Cdr(call.id, caller.trunk, caller.ani, caller.dnis, now, call.plan, kind=_kind_of(caller))
     yield do.OpenCdr(call.cdr)
     yield do.TakeStep("start")
 
 
 def turn_away(call: Call, event: ev.CallTurnedAway, now: float) -> Iterator[Command]:
     caller, error = event.caller, event.error
-    call.cdr = Cdr(call.id, caller.trunk, caller.ani, caller.dnis, now, call.plan)
+    call.cdr = Cdr(call.id, caller.trunk, caller.ani, caller.dnis, now, call.plan, kind=_kind_of(caller))
     call.verdict = error.disposition
     call.set(status=error.status, ended_by="switch")
     yield do.RejectCaller(error.status, error.retry_after_s)
+
+
+def _kind_of(caller: Caller) -> str:
+    """Of a call that an agent's phone dialled, the direction is known when it goes out over a trunk."""
+    return "internal" if caller.agent else "inbound"
 
 
 # ---- the caller hears us

@@ -9,6 +9,7 @@ from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow.chapters import ending, waiting
 from engine.callflow.commands import Command
+from engine.callflow.steps import AGENT, TRUNK
 
 if TYPE_CHECKING:
     from engine.callflow.call import Call
@@ -79,36 +80,63 @@ def go_on_served(call: Call, event: ev.TalkEnded, now: float) -> Iterator[Comman
 
 
 def dial_out(call: Call, event: ev.TransferPlanned, now: float) -> Iterator[Command]:
+    uri = event.step.uri
     call.transfer = event.step
-    call.open_offer(event.offer, event.step.uri, now)
+    call.open_offer(event.offer, uri.removeprefix(AGENT), now)
+    if call.dialled_by and uri.startswith(TRUNK):
+        call.set(kind="outbound", trunk=uri.removeprefix(TRUNK).partition("/")[0])
     if event.step.ringback:
         yield do.StartMusic(event.step.ringback)
-    yield do.DialOut(event.offer, event.step.uri)
+    yield do.DialOut(event.offer, uri)
+
+
+def ring_back(call: Call, event: ev.CalledRinging, now: float) -> Iterator[Command]:
+    """A caller who does not hear us yet hears that it rings."""
+    if call.cdr.answered_at is None and not call.is_heard:
+        yield do.RingCaller()
 
 
 def connect_target(call: Call, event: ev.CalledAnswered, now: float) -> Iterator[Command]:
+    """A caller who is not answered yet is answered now."""
     partner = call.offers[event.offer].party
     yield call.close_offer(event.offer, "answered", now)
     call.open_offer(event.offer, partner, now)
-    call.talk, call.partner, call.verdict = event.offer, partner, "transferred"
-    call.set(connected_at=now)
+    assert call.transfer
+    agent = call.dialled_by or (partner if call.transfer.uri.startswith(AGENT) else None)
+    call.talk, call.partner, call.verdict = event.offer, partner, "answered" if agent else "transferred"
+    call.set(connected_at=now, agent=agent)
     yield from call.silence()
+    if call.cdr.answered_at is None:
+        call.set(answered_at=now)
+        yield do.AnswerCaller()
     yield do.Bridge(event.offer)
-    if call.record_from == "talked":
+    if call.record_from == "talked" and call.is_answer_out:
+        yield from call.start_recording()
+
+
+def hear_answer(call: Call, event: ev.CallerAnswered, now: float) -> Iterator[Command]:
+    call.is_answer_out = True
+    if call.record_from != "none":
         yield from call.start_recording()
 
 
 def go_on_refused(call: Call, event: ev.CalledRefused, now: float) -> Iterator[Command]:
-    call.transfer = None
     yield from call.silence()
     yield call.close_offer(event.offer, event.refusal, now, event.status)
-    yield do.TakeStep(_TRANSFER_RESULTS[event.refusal])
+    yield _go_on(call, _TRANSFER_RESULTS[event.refusal])
 
 
 def go_on_unanswered(call: Call, event: ev.TimeUp, now: float) -> Iterator[Command]:
     (offer,) = call.offers
-    call.transfer = None
     yield from call.silence()
     yield call.close_offer(offer, ev.Refusal.NO_ANSWER, now)
     yield do.HangUpCalled(offer)
-    yield do.TakeStep("no_answer")
+    yield _go_on(call, "no_answer")
+
+
+def _go_on(call: Call, result: str) -> Command:
+    """Without the target; of a call that an agent dialled, this is its outcome so far."""
+    call.transfer = None
+    if call.dialled_by:
+        call.verdict = result
+    return do.TakeStep(result)
