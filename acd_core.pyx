@@ -20,7 +20,8 @@ How it is fast
 An agent who becomes free looks at the first call of each (queue, needs) line of its own queues, not at calls. A call
 that arrives looks at its queue's free agents in order. Timers wait on lists, and are put in order when their time is
 near. So an event costs in the order of the agent's queues times the different needs waiting in them, plus logarithms;
-nothing is allocated on the way (only the buffer of outputs grows, when nobody drains it).
+nothing is allocated on the way (only the buffer of outputs grows, when nobody drains it). On a large floor the time is
+that of memory: what goes together stands in one cache line, and what will be needed is sent for ahead (fetch).
 
 Where things are
 ----------------
@@ -54,6 +55,7 @@ cdef extern from *:
     #define lowest_bit(x) __builtin_ctz(x)
     #define lowest_bit64(x) __builtin_ctzll(x)
     #define FAR_S 1e14
+    #define fetch(p) __builtin_prefetch(p)
     #define lesser(x, y) ((x) < (y) ? (x) : (y))
     #define greater(x, y) ((x) > (y) ? (x) : (y))
 
@@ -81,6 +83,7 @@ cdef extern from *:
     int lowest_bit(uint32_t x) noexcept nogil
     int lowest_bit64(uint64_t x) noexcept nogil
     const double FAR_S
+    void fetch(void* p) noexcept nogil  # into the cache, for what comes soon
     double lesser(double x, double y) noexcept nogil
     double greater(double x, double y) noexcept nogil
     void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
@@ -100,6 +103,7 @@ cdef enum:  # laws that a checked build can break
     STALE_OFFER
     DECLINE_MEMORY
     AFTER_CALL
+    GIVE_BACK
 
 cdef enum:
     STATE_LOGGED_OUT
@@ -181,7 +185,7 @@ Verdict = IntEnum(
 LAWS = {
     "reservation": RESERVATION, "derived state": DERIVED_STATE, "order": ORDER, "kept place": KEPT_PLACE,
     "conservation": CONSERVATION, "one winner": ONE_WINNER, "work conservation": WORK_CONSERVATION,
-    "stale offer": STALE_OFFER, "decline memory": DECLINE_MEMORY, "after call": AFTER_CALL,
+    "stale offer": STALE_OFFER, "decline memory": DECLINE_MEMORY, "after call": AFTER_CALL, "give back": GIVE_BACK,
 }
 
 
@@ -308,28 +312,29 @@ cdef class Acd:
         k.max_calls, k.max_agents, k.max_queues, k.max_serving = n_calls, n_agents, n_queues, n_serving
         k.call_mask, k.agent_mask, k.queue_mask = slots - 1, staff - 1, lines - 1
         k.offer_mask = 2 * staff - 1
-        k.calls = <Call*>room(slots + 1, sizeof(Call))
-        k.call_nodes = <Node*>room(slots + 1, sizeof(Node))
+        k.seats = <Seat*>room(slots, sizeof(Seat))
+        k.calls = <Call*>room(n_calls + 1, sizeof(Call))
+        k.call_nodes = <Node*>room(n_calls + 1, sizeof(Node))
+        k.declined = <int32_t*>room((n_calls + 1) * MAX_DECLINED, sizeof(int32_t))
+        for i in range(1, n_calls):
+            k.calls[i].next_free = i + 1
+        k.free_call = 1
         k.agents = <Agent*>room(staff + 1, sizeof(Agent))
         k.levels = <uint8_t*>room(staff + 1, N_SKILLS)
         k.queues = <Queue*>room(lines + 1, sizeof(Queue))
         k.first_line = <int32_t*>room(lines + 1, sizeof(int32_t))
         k.serving = <Serving*>room(n_serving + 1, sizeof(Serving))
-        k.serving_counts = <ServingCount*>room(n_serving + 1, sizeof(ServingCount))
+        k.members = <Member*>room(n_serving + 1, sizeof(Member))
         k.serving_nodes = <Node*>room(n_serving + 1, sizeof(Node))
         k.timers = <Timer*>room(n_calls + n_agents + 4, sizeof(Timer))
-        k.due = <Due*>room(slots + staff + 2, sizeof(Due))
-        for i in range(<int32_t>(slots + staff + 2)):
-            k.due[i].at = INFINITY
         k.later = <int32_t*>room(N_QUARTERS, sizeof(int32_t))
         k.later_some = <uint64_t*>room(N_QUARTERS // 64, sizeof(uint64_t))
         k.quarter, k.next_quarter_at = quarter_of(-INFINITY), -INFINITY
-        k.first_due_of_calls = <int32_t>staff
         k.offers = <OfferSlot*>room(2 * staff, sizeof(OfferSlot))
         k.freed = <int32_t*>room(staff + 1, sizeof(int32_t))
         k.best_of = <int32_t*>room(staff + 1, sizeof(int32_t))
-        k.retry = <int32_t*>room(slots + 1, sizeof(int32_t))
-        k.expiring = <int32_t*>room(slots + 1, sizeof(int32_t))
+        k.retry = <int32_t*>room(n_calls + 1, sizeof(int32_t))
+        k.expiring = <int32_t*>room(n_calls + 1, sizeof(int32_t))
         k.dirty = <int32_t*>room(lines + 1, sizeof(int32_t))
         k.max_needs, k.max_terms, k.max_ladders, k.max_events = 64, 256, 64, 4096
         k.needs = <Needs*>room(k.max_needs, sizeof(Needs))
@@ -338,7 +343,7 @@ cdef class Acd:
         k.max_lines = 2 * n_queues + 64
         k.lines = <Line*>room(k.max_lines, sizeof(Line))
         k.flows = <Flow*>room(k.max_lines, sizeof(Flow))
-        k.ladder_mask = power_of_two(max(4096, 2 * n_queues)) - 1
+        k.ladder_mask = power_of_two(max(4096, 16 * n_queues)) - 1
         k.ladder_hash = <int32_t*>room(k.ladder_mask + 1, sizeof(int32_t))
         k.events = <Event*>room(k.max_events, sizeof(Event))
         k.n_needs = k.n_ladders = k.n_lines = 1
@@ -352,31 +357,30 @@ cdef class Acd:
     def __dealloc__(self):
         cdef Core* k = &self.k
         for p in (
-            <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.agents, <size_t>k.levels, <size_t>k.queues,
-            <size_t>k.first_line, <size_t>k.serving, <size_t>k.serving_counts, <size_t>k.serving_nodes,
-            <size_t>k.lines, <size_t>k.flows,
-            <size_t>k.timers, <size_t>k.due, <size_t>k.later, <size_t>k.later_some, <size_t>k.offers,
-            <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
-            <size_t>k.expiring, <size_t>k.dirty,
-            <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders, <size_t>k.ladder_hash, <size_t>k.events,
+            <size_t>k.seats, <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.declined, <size_t>k.agents,
+            <size_t>k.levels, <size_t>k.queues, <size_t>k.first_line, <size_t>k.serving, <size_t>k.members,
+            <size_t>k.serving_nodes, <size_t>k.lines, <size_t>k.flows, <size_t>k.timers, <size_t>k.later,
+            <size_t>k.later_some, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
+            <size_t>k.expiring, <size_t>k.dirty, <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders,
+            <size_t>k.ladder_hash, <size_t>k.events,
         ):
             free(<void*><size_t>p)
 
     cdef list arrays(self):
         """(address, bytes in use) of every array, but the outputs, which somebody drains before a save."""
         cdef Core* k = &self.k
-        cdef size_t slots = k.call_mask + 2, staff = k.agent_mask + 2, lines = k.queue_mask + 2
+        cdef size_t calls = k.max_calls + 1, staff = k.agent_mask + 2, lines = k.queue_mask + 2
         cdef size_t pairs = k.max_serving + 1
         return [
-            (<size_t>k.calls, slots * sizeof(Call)), (<size_t>k.call_nodes, slots * sizeof(Node)),
+            (<size_t>k.seats, (k.call_mask + 1) * sizeof(Seat)),
+            (<size_t>k.calls, calls * sizeof(Call)), (<size_t>k.call_nodes, calls * sizeof(Node)),
+            (<size_t>k.declined, calls * MAX_DECLINED * sizeof(int32_t)),
             (<size_t>k.agents, staff * sizeof(Agent)), (<size_t>k.levels, staff * N_SKILLS),
             (<size_t>k.queues, lines * sizeof(Queue)), (<size_t>k.first_line, lines * sizeof(int32_t)),
             (<size_t>k.serving, pairs * sizeof(Serving)), (<size_t>k.serving_nodes, pairs * sizeof(Node)),
-            (<size_t>k.serving_counts, pairs * sizeof(ServingCount)),
-            (<size_t>k.lines, k.n_lines * sizeof(Line)), (<size_t>k.flows, k.n_lines * sizeof(Flow)),
-            (<size_t>k.timers, (k.max_calls + k.max_agents + 4) * sizeof(Timer)),
-            (<size_t>k.due, (slots + staff) * sizeof(Due)), (<size_t>k.later, N_QUARTERS * sizeof(int32_t)),
-            (<size_t>k.later_some, N_QUARTERS // 8),
+            (<size_t>k.members, pairs * sizeof(Member)), (<size_t>k.lines, k.n_lines * sizeof(Line)),
+            (<size_t>k.flows, k.n_lines * sizeof(Flow)), (<size_t>k.timers, (k.max_calls + k.max_agents + 4) * sizeof(Timer)),
+            (<size_t>k.later, N_QUARTERS * sizeof(int32_t)), (<size_t>k.later_some, N_QUARTERS // 8),
             (<size_t>k.offers, (k.offer_mask + 1) * sizeof(OfferSlot)),
             (<size_t>k.needs, k.n_needs * sizeof(Needs)), (<size_t>k.terms, k.n_terms * sizeof(Term)),
             (<size_t>k.ladders, k.n_ladders * sizeof(Ladder)),
@@ -387,9 +391,9 @@ cdef class Acd:
         """What two cores must have in common for the one to take up the other's state."""
         cdef Core* k = &self.k
         return [
-            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Line),
-            sizeof(Flow),
-            sizeof(Timer), sizeof(Ladder), sizeof(Due), k.max_calls, k.max_agents, k.max_queues, k.max_serving,
+            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Member),
+            sizeof(Line), sizeof(Flow), sizeof(Timer), sizeof(Ladder),
+            k.max_calls, k.max_agents, k.max_queues, k.max_serving,
         ]
 
     def save(self):
@@ -412,15 +416,12 @@ cdef class Acd:
             raise AcdError("load: saved by a core of another build or size")
         memcpy(k, raw + at, sizeof(Core))
         at += sizeof(Core)
-        k.calls, k.call_nodes, k.agents, k.levels, k.queues = (
-            mine.calls, mine.call_nodes, mine.agents, mine.levels, mine.queues
+        k.seats, k.calls, k.call_nodes, k.declined, k.agents, k.levels, k.queues = (
+            mine.seats, mine.calls, mine.call_nodes, mine.declined, mine.agents, mine.levels, mine.queues
         )
-        k.first_line, k.serving, k.serving_counts, k.serving_nodes = (
-            mine.first_line, mine.serving, mine.serving_counts, mine.serving_nodes
-        )
-        k.timers, k.due, k.offers, k.later, k.later_some = (
-            mine.timers, mine.due, mine.offers, mine.later, mine.later_some
-        )
+        k.first_line, k.serving, k.members = mine.first_line, mine.serving, mine.members
+        k.serving_nodes = mine.serving_nodes
+        k.timers, k.offers, k.later, k.later_some = mine.timers, mine.offers, mine.later, mine.later_some
         k.freed, k.best_of, k.retry, k.expiring, k.dirty = (
             mine.freed, mine.best_of, mine.retry, mine.expiring, mine.dirty
         )
@@ -449,11 +450,11 @@ cdef class Acd:
 
     def memory(self):
         cdef Core* k = &self.k
-        per_call = 2 * (sizeof(Call) + sizeof(Node) + sizeof(Due) + 3 * sizeof(int32_t)) + sizeof(Timer)
-        per_agent = sizeof(Agent) + N_SKILLS + sizeof(Due) + 2 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
+        per_call = sizeof(Call) + sizeof(Node) + sizeof(Timer) + 2 * sizeof(Seat) + (2 + MAX_DECLINED) * 4
+        per_agent = sizeof(Agent) + N_SKILLS + 2 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
         return {
             "per_call": per_call, "per_agent": per_agent, "per_queue": sizeof(Queue) + 2 * sizeof(int32_t),
-            "per_serving": sizeof(Serving) + sizeof(ServingCount) + sizeof(Node),
+            "per_serving": sizeof(Serving) + sizeof(Member) + sizeof(Node),
             "per_line": sizeof(Line) + sizeof(Flow) + sizeof(Ladder), "n_lines": k.n_lines - 1,
             "all": sum([size for _, size in self.arrays()]),
         }
@@ -496,7 +497,7 @@ cdef class Acd:
         raise IllegalMove(f"call {handle}: {CallState(k.calls[c].state).name} -> {verb}")
 
     cdef int audit_small(self) except -1:
-        if self.k.n_agents <= 64 and self.k.n_calls <= 128 and self.k.call_mask < 1024 and not self.k.is_changing:
+        if self.k.n_agents <= 64 and self.k.n_calls <= 128 and self.k.max_calls < 512 and not self.k.is_changing:
             self.check()
         return 0
 
@@ -621,7 +622,7 @@ cdef class Acd:
         self.steps_of[relaxation] = checked
         for number in theirs:
             self.build_ladder(number, queue_ix(k, k.ladders[<int32_t>number].queue))
-        for i in range(1, <int32_t>k.call_mask + 2):
+        for i in range(1, k.max_calls + 1):
             if k.calls[i].handle and k.ladders[k.calls[i].ladder].relaxation == relaxation:
                 self.stand_anew(i, k.calls[i].ladder)
         self.settled()
@@ -706,9 +707,9 @@ cdef class Acd:
         needs = self.ladder_needs(i, steps)
         for n in range(len(needs)):
             line = self.line(q, needs[n])
-            k.ladders[i].needs[n], k.ladders[i].lines[n] = needs[n], line
+            k.ladders[i].steps[n].needs, k.ladders[i].steps[n].line = needs[n], line
         for n in range(len(steps)):
-            k.ladders[i].after_s[n + 1], k.ladders[i].head_s[n + 1] = steps[n][0], steps[n][3]
+            k.ladders[i].steps[n + 1].after_s, k.ladders[i].steps[n + 1].head_s = steps[n][0], steps[n][3]
         k.ladders[i].n_steps = len(needs)
         return 0
 
@@ -743,7 +744,7 @@ cdef class Acd:
             m = queue.members
             while m:
                 self.find_able(m)
-                m = k.serving[m].q_next
+                m = k.members[m].next
         return l
 
     cdef void find_able(self, int32_t m):
@@ -851,7 +852,7 @@ cdef class Acd:
             )
         new.ladder = self.ladder(q, 0, new.needs, new.relaxation)
         if k.queues[q].n_waiting + k.queues[q].n_offered:
-            for c in range(1, <int32_t>k.call_mask + 2):  # what does not fit is refused before anything changes
+            for c in range(1, k.max_calls + 1):  # what does not fit is refused before anything changes
                 if k.calls[c].handle and k.calls[c].queue == q and k.calls[c].state != CALL_CONNECTED:
                     self.ladder_of(c, &new)
         self.at(now, "set_queue")
@@ -865,9 +866,9 @@ cdef class Acd:
             if k.agents[a].free:
                 free_out(k, a)
                 try_agent(k, a)
-            m = k.serving[m].q_next
+            m = k.members[m].next
         if k.queues[q].n_waiting + k.queues[q].n_offered:
-            for c in range(1, <int32_t>k.call_mask + 2):
+            for c in range(1, k.max_calls + 1):
                 if k.calls[c].handle and k.calls[c].queue == q and k.calls[c].state != CALL_CONNECTED:
                     self.stand_anew(c, self.ladder_of(c, &new))
         mark_dirty(k, q)
@@ -987,7 +988,7 @@ cdef class Acd:
         cdef int g
         while m:
             uncount_able(k, m)
-            m = k.serving[m].q_next
+            m = k.members[m].next
         for g in range(1, N_GROUPS):
             queue.group_s[g] = queue.marks[g - 1] if g <= queue.n_marks else INFINITY
         if queue.n_marks >= N_GROUPS:
@@ -996,9 +997,9 @@ cdef class Acd:
         while m:
             self.find_group(m)
             count_able(k, m)
-            m = k.serving[m].q_next
+            m = k.members[m].next
         if queue.n_waiting:
-            for c in range(1, <int32_t>k.call_mask + 2):
+            for c in range(1, k.max_calls + 1):
                 if k.calls[c].queue == q and k.calls[c].line:
                     arm(k, c)
 
@@ -1034,6 +1035,7 @@ cdef class Acd:
         memset(agent, 0, sizeof(Agent))
         memset(k.levels + (1 + (k.last_agent & k.agent_mask)) * N_SKILLS, 0, N_SKILLS)
         agent.handle, agent.own_wrap, agent.next, agent.phone, agent.since = k.last_agent, -1, -1, True, now
+        agent.due.at = INFINITY
         k.n_agents += 1
         return agent.handle
 
@@ -1084,10 +1086,10 @@ cdef class Acd:
             self.drop_serving(k.agents[a].serving)
         while k.agents[a].preferring:
             forget_preference(k, k.agents[a].preferring)
-        for c in range(1, <int32_t>k.call_mask + 2):
+        for c in range(1, k.max_calls + 1):
             for i in range(k.calls[c].n_declined):
-                if k.calls[c].declined[i] == a:
-                    k.calls[c].declined[i] = -1
+                if declined_by(k, c)[i] == a:
+                    declined_by(k, c)[i] = -1
         timer_drop(k, -a)
         k.agents[a].handle = 0
         k.n_agents -= 1
@@ -1112,7 +1114,7 @@ cdef class Acd:
             m = self.new_serving(a, q)
         uncount_able(k, m)
         was_from_s = k.serving[m].from_s
-        k.serving[m].rank, k.serving[m].from_s, k.serving[m].weight = rank, from_s, weight
+        k.members[m].rank, k.serving[m].from_s, k.members[m].weight = rank, from_s, weight
         if reserve != k.serving[m].reserve:
             k.serving[m].reserve = reserve
             self.count_reserves(q, 1 if reserve else -1)
@@ -1131,18 +1133,20 @@ cdef class Acd:
         cdef Serving* s = &k.serving[m]
         k.free_serving = s.next
         memset(s, 0, sizeof(Serving))
-        memset(&k.serving_counts[m], 0, sizeof(ServingCount))
+        memset(&k.members[m], 0, sizeof(Member))
         k.last_serving += 1
-        s.agent, s.queue, s.order = a, q, k.last_serving
+        s.agent, s.queue, k.members[m].order = a, q, k.last_serving
         if last == 0:
             k.agents[a].serving = m
         else:
             while k.serving[last].next:
                 last = k.serving[last].next
             k.serving[last].next = m
-        s.q_next = k.queues[q].members
-        if s.q_next:
-            k.serving[s.q_next].q_prev = m
+        if k.calls[k.agents[a].call + k.agents[a].ring_call].queue == q:
+            k.agents[a].offered_as = m
+        k.members[m].next = k.queues[q].members
+        if k.members[m].next:
+            k.members[k.members[m].next].prev = m
         k.queues[q].members = m
         k.queues[q].n_members += 1
         k.queues[q].n_logged += k.agents[a].told != STATE_LOGGED_OUT
@@ -1174,15 +1178,17 @@ cdef class Acd:
         while link[0] != m:
             link = &k.serving[link[0]].next
         link[0] = s.next
-        if s.q_next:
-            k.serving[s.q_next].q_prev = s.q_prev
-        if s.q_prev:
-            k.serving[s.q_prev].q_next = s.q_next
+        if k.members[m].next:
+            k.members[k.members[m].next].prev = k.members[m].prev
+        if k.members[m].prev:
+            k.members[k.members[m].prev].next = k.members[m].next
         else:
-            k.queues[q].members = s.q_next
+            k.queues[q].members = k.members[m].next
         k.queues[q].n_members -= 1
         k.queues[q].n_logged -= k.agents[a].told != STATE_LOGGED_OUT
         k.queues[q].n_working -= works(k.agents[a].told)
+        if k.agents[a].offered_as == m:
+            k.agents[a].offered_as = 0
         s.next = k.free_serving
         k.free_serving = m
         self.drop_mark(q, s.from_s)
@@ -1382,19 +1388,20 @@ cdef class Acd:
         self.at(now, "why_call")
         c = self.call(call, "why_call")
         cdef Call* it = &k.calls[c]
+        cdef int32_t* declined = declined_by(k, c)
         agents = []
         m = k.queues[it.queue].members
         while m:
             agents.append((k.agents[k.serving[m].agent].handle, Verdict(verdict(k, c, k.serving[m].agent)),
                            self.why_detail(c, m)))
-            m = k.serving[m].q_next
+            m = k.members[m].next
         agents.sort(key=lambda row: (row[1] != Verdict.OK, row[0]))
         return {
             "state": CallState(it.state), "queue": k.queues[it.queue].handle, "position": self.position(call),
             "key": -INFINITY if it.head == INFINITY else it.arrival - it.head, "head_start_s": it.head, "step": it.step,
             "waited_s": k.now - it.enqueued, "expires": it.expires,
             "held_until": it.hold_until if it.held else None, "preferred": k.agents[it.preferred].handle,
-            "declined": [k.agents[it.declined[i]].handle for i in range(it.n_declined) if it.declined[i] > 0],
+            "declined": [k.agents[declined[i]].handle for i in range(it.n_declined) if declined[i] > 0],
             "needs": [dict(term) for term in self.terms_of[needs_now(k, c)]],
             "before": self.calls_before(c), "agents": agents,
         }
@@ -1428,14 +1435,14 @@ cdef class Acd:
             while n:
                 queues.add(k.serving[n].queue)
                 n = k.serving[n].next
-            m = k.serving[m].q_next
+            m = k.members[m].next
         for q in queues | {k.calls[c].queue}:
             b = k.first_line[<int32_t>q]
             while b:
                 d = k.lines[b].first
                 n = 0
-                while d and before(k.call_nodes, d, c) and n < 100:
-                    found.append((k.call_nodes[d].tier, k.call_nodes[d].key, k.calls[d].handle,
+                while d and before(&k.call_nodes[d].place, &k.call_nodes[c].place) and n < 100:
+                    found.append((k.call_nodes[d].place.tier, k.call_nodes[d].place.key, k.calls[d].handle,
                                   k.queues[<int32_t>q].handle))
                     d = tree_next(k.call_nodes, d)
                     n += 1

@@ -15,6 +15,7 @@ AUDIT = {
     12: "a free agent is missing from the trees, or a busy one is in them",
     13: "a timer is out of order",
     14: "the agents able for a line are miscounted",
+    15: "an agent is not known by its place in the queue of its call",
 }
 
 
@@ -49,6 +50,10 @@ cdef int audit_agents(Core* k) noexcept nogil:
                 return 4
         if agent.call and (k.calls[agent.call].agent != a or k.calls[agent.call].state != CALL_CONNECTED):
             return 3
+        if agent.call + agent.ring_call and agent.offered_as != serving_of(
+            k, a, k.calls[agent.call + agent.ring_call].queue
+        ):
+            return 15
         if state_of(agent, &reason) != agent.told or reason != agent.told_reason:
             return 5
         if agent.free != (agent.told == STATE_READY):
@@ -59,7 +64,7 @@ cdef int audit_agents(Core* k) noexcept nogil:
 cdef int audit_calls(Core* k) noexcept nogil:
     cdef int32_t c, a, i
     cdef Call* call
-    for c in range(1, <int32_t>k.call_mask + 2):
+    for c in range(1, k.max_calls + 1):
         call = &k.calls[c]
         if call.state == CALL_OFFERED:
             if call.ringing == 0:
@@ -73,6 +78,7 @@ cdef int audit_calls(Core* k) noexcept nogil:
             return 8
         elif call.state == CALL_WAITING and (call.line == 0 or k.lines[call.line].queue != call.queue or (
             k.lines[call.line].needs != (-1 if call.held else needs_now(k, c)) or call.expires < k.now
+            or (k.lines[call.line].first == c and k.lines[call.line].declined != (call.n_declined > 0))
         )):
             return 11
     for i in range(3, k.n_timers + 3):
@@ -92,7 +98,7 @@ cdef int audit_queues(Core* k) noexcept nogil:
         if queue.handle == 0:
             continue
         n_waiting = n_offered = n_talking = n_logged = n_working = 0
-        for c in range(1, <int32_t>k.call_mask + 2):
+        for c in range(1, k.max_calls + 1):
             if k.calls[c].queue == q:
                 n_waiting += k.calls[c].state == CALL_WAITING
                 n_offered += k.calls[c].state == CALL_OFFERED
@@ -108,7 +114,7 @@ cdef int audit_queues(Core* k) noexcept nogil:
         while m:
             n_logged += k.agents[k.serving[m].agent].told != STATE_LOGGED_OUT
             n_working += works(k.agents[k.serving[m].agent].told)
-            m = k.serving[m].q_next
+            m = k.members[m].next
         if queue.n_logged != n_logged or queue.n_working != n_working:
             return 10
         if audit_able(k, q):
@@ -130,7 +136,7 @@ cdef int audit_able(Core* k, int32_t q) noexcept nogil:
                 ) and fits(k, k.lines[l].needs, k.serving[m].agent):
                     n += 1
                     both += fits(k, k.lines[k.queues[q].line_of[j]].needs, k.serving[m].agent)
-                m = k.serving[m].q_next
+                m = k.members[m].next
             if k.lines[l].n_able != n or k.flows[l].shared[j] != both:
                 return 1
         n = 0
@@ -145,7 +151,7 @@ cdef int audit_pairs(Core* k) noexcept nogil:
     cdef int32_t a, c
     for a in range(1, <int32_t>k.agent_mask + 2):
         if k.agents[a].handle and k.agents[a].told == STATE_READY:
-            for c in range(1, <int32_t>k.call_mask + 2):
+            for c in range(1, k.max_calls + 1):
                 if k.calls[c].state == CALL_WAITING and verdict(k, c, a) == 0:
                     return 6
     return 0

@@ -52,21 +52,26 @@ cdef inline bint admits(Core* k, int32_t m, int32_t c) noexcept nogil:
 
 
 cdef inline int32_t needs_now(Core* k, int32_t c) noexcept nogil:
-    return k.ladders[k.calls[c].ladder].needs[k.calls[c].step]
+    return k.ladders[k.calls[c].ladder].steps[k.calls[c].step].needs
 
 
 cdef inline int32_t line_now(Core* k, int32_t c) noexcept nogil:
-    return k.ladders[k.calls[c].ladder].lines[k.calls[c].step]
+    return k.ladders[k.calls[c].ladder].steps[k.calls[c].step].line
 
 
 cdef inline bint works(int state) noexcept nogil:
     return state >= STATE_READY
 
 
+cdef inline int32_t* declined_by(Core* k, int32_t c) noexcept nogil:
+    """The first n_declined of these, the earliest first."""
+    return k.declined + <size_t>c * MAX_DECLINED
+
+
 cdef inline bint has_declined(Core* k, int32_t c, int32_t a) noexcept nogil:
     cdef int i
     for i in range(k.calls[c].n_declined):
-        if k.calls[c].declined[i] == a:
+        if declined_by(k, c)[i] == a:
             return True
     return False
 
@@ -78,7 +83,7 @@ cdef bint someone_untried(Core* k, int32_t c) noexcept nogil:
         a = k.serving[m].agent
         if works(k.agents[a].told) and admits(k, m, c) and not has_declined(k, c, a) and fits_line(k, m, line):
             return True
-        m = k.serving[m].q_next
+        m = k.members[m].next
     return False
 
 

@@ -45,7 +45,7 @@ cdef struct Ask:  # for whom an estimate is made
     double arrival
     double head
     double fade  # of the counts of overtakers, to a rate
-    Node place
+    Place place
 
 
 # --- who is able -----------------------------------------------------------------------------------------------------
@@ -214,15 +214,20 @@ cdef void count_before(Core* k, Ask* ask, double* places) noexcept nogil:
     """For each step of the ladder: 1 and those before, by their share."""
     cdef Ladder* ladder = &k.ladders[ask.ladder]
     cdef int32_t other = k.first_line[ask.queue], n, step
+    for step in range(k.queues[ask.queue].n_slots):
+        fetch(&k.lines[k.queues[ask.queue].line_of[step]])
+    for step in range(ask.step, ladder.n_steps):
+        fetch(&k.flows[ladder.steps[step].line])
+        fetch(&k.flows[ladder.steps[step].line].shared)
     for step in range(ask.step, ladder.n_steps):
         places[step] = 1.0
     while other:
         n = k.lines[other].n_waiting
         if not ask.is_last:
-            n = tree_before(k.call_nodes, k.lines[other].root, ask.place.tier, ask.place.key, ask.place.seq)
+            n = tree_before(k.call_nodes, k.lines[other].root, &ask.place)
         if n:
             for step in range(ask.step, ladder.n_steps):
-                places[step] += n * share_of(k, ladder.lines[step], other)
+                places[step] += n * share_of(k, ladder.steps[step].line, other)
         other = k.lines[other].next
 
 
@@ -240,9 +245,10 @@ cdef int32_t n_not_asked(Core* k, Ask* ask, int32_t l, double waited_s) noexcept
     cdef Call* call = &k.calls[ask.call]
     cdef double from_s = 0
     cdef int32_t i, n = 0
+    cdef int32_t* declined = declined_by(k, ask.call)
     cdef bint is_preferred = call.preferred and not has_declined(k, ask.call, call.preferred)
     for i in range(call.n_declined):
-        if call.declined[i] > 0 and counts_from(k, call.declined[i], ask.queue, l, &from_s) and from_s <= waited_s:
+        if declined[i] > 0 and counts_from(k, declined[i], ask.queue, l, &from_s) and from_s <= waited_s:
             n += 1
     if is_preferred and counts_from(k, call.preferred, ask.queue, l, &from_s) and from_s > waited_s:
         n -= 1
@@ -264,8 +270,8 @@ cdef void estimate_for(Core* k, Ask* ask, double* median, double* p80) noexcept 
     for step in range(ask.step, ladder.n_steps):
         begins = ask.begins
         if step > ask.step:
-            begins = greater(begins, ask.enqueued + ladder.after_s[step] - k.now)
-        l = ladder.lines[step]
+            begins = greater(begins, ask.enqueued + ladder.steps[step].after_s - k.now)
+        l = ladder.steps[step].line
         if k.lines[l].slot < 0:
             l = q.line_of[0]
         for g in range(N_GROUPS):
@@ -327,9 +333,8 @@ cdef void learn_estimate(Core* k, Call* c, double waited_s) noexcept nogil:
 
 cdef int32_t place_of(Core* k, int32_t c) noexcept nogil:
     """1 for the first of its queue."""
-    cdef Node* n = &k.call_nodes[c]
     cdef int32_t l = k.first_line[k.calls[c].queue], place = 1
     while l:
-        place += tree_before(k.call_nodes, k.lines[l].root, n.tier, n.key, n.seq)
+        place += tree_before(k.call_nodes, k.lines[l].root, &k.call_nodes[c].place)
         l = k.lines[l].next
     return place

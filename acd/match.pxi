@@ -15,11 +15,11 @@ cdef inline double free_key(Core* k, int32_t m) noexcept nogil:
     if strategy == BY_FEWEST_CALLS:
         return k.agents[k.serving[m].agent].n_calls
     if strategy == BY_ROUND_ROBIN:
-        return <double>k.serving[m].last_offer
+        return <double>k.members[m].last_offer
     if strategy == BY_LEAST_SKILLED:
         return k.agents[k.serving[m].agent].total_level
     if strategy == BY_LINEAR:
-        return <double>k.serving[m].order
+        return <double>k.members[m].order
     return 0.0
 
 
@@ -29,9 +29,9 @@ cdef void free_in(Core* k, int32_t a) noexcept nogil:
     k.agents[a].free = True
     while m:
         n = &k.serving_nodes[m]
-        n.tier = k.serving[m].rank
-        n.key = free_key(k, m)
-        n.seq = k.agents[a].idle_seq
+        n.place.tier = k.members[m].rank
+        n.place.key = free_key(k, m)
+        n.place.seq = k.agents[a].idle_seq
         n.since = INFINITY
         tree_add(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m)
         m = k.serving[m].next
@@ -87,10 +87,10 @@ cdef int32_t pick(Core* k, int32_t c, int32_t also) noexcept nogil:
     cdef double key, best_key = 0
     cdef int strategy = q.strategy
     while m:
-        if best and p[m].tier != rank:
+        if best and p[m].place.tier != rank:
             break
         if pickable(k, m, c, line, also):
-            rank = p[m].tier
+            rank = p[m].place.tier
             n += 1
             if strategy == BY_LEAST_OCCUPIED:
                 key = occupancy(k, k.serving[m].agent)
@@ -101,7 +101,7 @@ cdef int32_t pick(Core* k, int32_t c, int32_t also) noexcept nogil:
                 total += 1
             elif strategy == BY_WEIGHTED:
                 key = 0
-                total += k.serving[m].weight
+                total += k.members[m].weight
             else:
                 return k.serving[m].agent
             if best == 0 or key < best_key:
@@ -113,7 +113,7 @@ cdef int32_t pick(Core* k, int32_t c, int32_t also) noexcept nogil:
     m = best
     while m:
         if pickable(k, m, c, line, also):
-            draw -= k.serving[m].weight if strategy == BY_WEIGHTED else 1
+            draw -= k.members[m].weight if strategy == BY_WEIGHTED else 1
             if draw < 0:
                 return k.serving[m].agent
         m = tree_next(p, m)
@@ -129,7 +129,7 @@ cdef int32_t choose(Core* k, int32_t c) noexcept nogil:
     if k.calls[c].held or k.queues[k.calls[c].queue].free_root == 0:
         return 0
     for step in range(k.calls[c].step + 1):
-        line = k.ladders[k.calls[c].ladder].lines[step]
+        line = k.ladders[k.calls[c].ladder].steps[step].line
         if line != last:
             a = pick(k, c, line)
             if a:
@@ -140,17 +140,10 @@ cdef int32_t choose(Core* k, int32_t c) noexcept nogil:
 
 # --- waiting calls ---------------------------------------------------------------------------------------------------
 
-cdef inline bint stands_before(Node* n, Line* line) noexcept nogil:
-    if n.tier != line.tier:
-        return n.tier < line.tier
-    if n.key != line.key:
-        return n.key < line.key
-    return n.seq < line.seq
-
-
 cdef inline void line_head(Core* k, Line* line, int32_t first) noexcept nogil:
     line.first = first
-    line.tier, line.key, line.seq = k.call_nodes[first].tier, k.call_nodes[first].key, k.call_nodes[first].seq
+    line.place = k.call_nodes[first].place
+    line.declined = k.call_nodes[first].declined > 0
 
 
 cdef void line_open(Core* k, int32_t l) noexcept nogil:
@@ -178,12 +171,13 @@ cdef void line_close(Core* k, int32_t l) noexcept nogil:
 cdef inline void set_place(Core* k, int32_t c) noexcept nogil:
     """The place is the call's own: coming back later it is the same."""
     cdef Call* call = &k.calls[c]
-    cdef Node* n = &k.call_nodes[c]
-    n.tier = 0 if call.head == INFINITY else 1
-    n.key = call.arrival if call.head == INFINITY else call.arrival - call.head
+    cdef Place* place = &k.call_nodes[c].place
+    place.tier = 0 if call.head == INFINITY else 1
+    place.key = call.arrival if call.head == INFINITY else call.arrival - call.head
     if not LAW(KEPT_PLACE):
-        n.key = k.now
-    n.seq, n.since = call.handle, call.enqueued
+        place.key = k.now
+    place.seq = call.handle
+    k.call_nodes[c].since, k.call_nodes[c].declined = call.enqueued, call.n_declined
 
 
 cdef void wait_in(Core* k, int32_t c) noexcept nogil:
@@ -194,7 +188,7 @@ cdef void wait_in(Core* k, int32_t c) noexcept nogil:
     tree_add(k.call_nodes, &line.root, c)
     if line.first == 0:
         line_open(k, l)
-    if line.first == 0 or stands_before(&k.call_nodes[c], line):
+    if line.first == 0 or before(&k.call_nodes[c].place, &line.place):
         line_head(k, line, c)
     line.n_waiting += 1
     call.line = l
@@ -213,7 +207,7 @@ cdef void wait_out(Core* k, int32_t c) noexcept nogil:
 
 
 cdef inline bint ranks_before(Core* k, int32_t c, int32_t d) noexcept nogil:
-    return d == 0 or before(k.call_nodes, c, d)
+    return d == 0 or before(&k.call_nodes[c].place, &k.call_nodes[d].place)
 
 
 cdef int32_t first_for(Core* k, int32_t m, Line* line) noexcept nogil:
@@ -222,6 +216,8 @@ cdef int32_t first_for(Core* k, int32_t m, Line* line) noexcept nogil:
     cdef int32_t c = line.first
     if s.from_s > 0:
         c = tree_first_waited(k.call_nodes, line.root, s.from_s, k.now)
+    elif not line.declined:
+        return c
     while c and (barred(k, c, s.agent) or not admits(k, m, c)):
         c = tree_next(k.call_nodes, c)
     return c
@@ -231,18 +227,24 @@ cdef int32_t best_call(Core* k, int32_t a) noexcept nogil:
     """The first call of the global order that this agent may take when READY."""
     cdef int32_t m = k.agents[a].serving, l, c, best = 0
     cdef Line* line
-    cdef Node* top = NULL
+    cdef Place* top = NULL  # of the best
     while m:
         l = k.first_line[k.serving[m].queue]
         if l and (not k.serving[m].reserve or k.queues[k.serving[m].queue].reserve_on):
             while l:
                 line = &k.lines[l]
-                if line.needs >= 0 and (best == 0 or not LAW(ORDER) or not stands_before(top, line)) and (
+                if line.needs >= 0 and (best == 0 or not LAW(ORDER) or not before(top, &line.place)) and (
                     fits_line(k, m, l)
                 ):
                     c = first_for(k, m, line)
-                    if c and (ranks_before(k, c, best) or not LAW(ORDER)):
-                        best, top = c, &k.call_nodes[c]
+                    if c == line.first:
+                        best, top = c, &line.place
+                        fetch(&k.call_nodes[c])
+                        fetch(&k.calls[c])
+                        fetch(&k.calls[c].due)
+                        fetch(&k.members[m])
+                    elif c and (ranks_before(k, c, best) or not LAW(ORDER)):
+                        best, top = c, &k.call_nodes[c].place
                 l = line.next
         m = k.serving[m].next
     c = k.agents[a].preferring
@@ -273,23 +275,23 @@ cdef double oldest_enqueue(Core* k, int32_t q) noexcept nogil:
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
 
-cdef inline bint is_ringing(Core* k, OfferSlot* slot) noexcept nogil:
-    return slot.offer != 0 and k.agents[slot.agent].offer == slot.offer
-
-
 cdef void offer(Core* k, int32_t c, int32_t a) noexcept nogil:
     cdef Call* call = &k.calls[c]
     cdef Agent* agent = &k.agents[a]
     cdef Queue* q = &k.queues[call.queue]
     cdef int32_t m = serving_of(k, a, call.queue)
+    if call.line:
+        fetch(&k.call_nodes[k.call_nodes[c].up])
+        fetch(&k.call_nodes[k.call_nodes[c].right])
     if call.n_declined and has_declined(k, c, a):
         forget_declines(k, c)  # everybody was tried: a new round
     k.last_offer += 1
-    while is_ringing(k, &k.offers[k.last_offer & k.offer_mask]):  # its slot is taken: a number is skipped
+    while k.offers[k.last_offer & k.offer_mask].offer:  # its slot is taken: a number is skipped
         k.last_offer += 1
     k.offers[k.last_offer & k.offer_mask].offer = k.last_offer
     k.offers[k.last_offer & k.offer_mask].agent = a
     agent.offer = k.last_offer
+    agent.offered_as = m
     agent.ring_call = c
     agent.ring_until = k.now + q.ring_s
     agent.ring_prev = 0
@@ -299,8 +301,8 @@ cdef void offer(Core* k, int32_t c, int32_t a) noexcept nogil:
     call.ringing = a
     agent.n_offers += 1
     if m:
-        k.serving_counts[m].n_offers += 1
-        k.serving[m].last_offer = k.last_offer
+        k.members[m].n_offers += 1
+        k.members[m].last_offer = k.last_offer
     if call.state == CALL_WAITING:
         if call.line:
             if m:
@@ -341,6 +343,18 @@ cdef inline void try_call(Core* k, int32_t c) noexcept nogil:
         k.calls[c].listed = True
         k.retry[k.n_retry] = c
         k.n_retry += 1
+
+
+cdef inline void free_place(Core* k, int32_t c) noexcept nogil:
+    k.calls[c].next_free = k.free_call
+    k.free_call = c
+
+
+cdef inline void unlist(Core* k, int32_t c) noexcept nogil:
+    """Off the list of calls to be tried again; the place of one that is gone meanwhile can be taken now."""
+    k.calls[c].listed = False
+    if k.calls[c].handle == 0:
+        free_place(k, c)
 
 
 cdef inline void mark_dirty(Core* k, int32_t q) noexcept nogil:
@@ -425,7 +439,7 @@ cdef inline bint tried_before(Core* k, int32_t c, int32_t d) noexcept nogil:
     """Those that left the line meanwhile first: they are only to be dropped."""
     if k.calls[c].line == 0 or k.calls[d].line == 0:
         return k.calls[c].line == 0 and k.calls[d].line != 0
-    return before(k.call_nodes, c, d)
+    return before(&k.call_nodes[c].place, &k.call_nodes[d].place)
 
 
 cdef void retry_sink(Core* k, int32_t i) noexcept nogil:
@@ -449,7 +463,7 @@ cdef void retry_sort(Core* k) noexcept nogil:
 
 
 cdef void retry_pop(Core* k) noexcept nogil:
-    k.calls[k.retry[0]].listed = False
+    unlist(k, k.retry[0])
     k.n_retry -= 1
     if k.n_retry:
         k.retry[0] = k.retry[k.n_retry]
@@ -493,7 +507,7 @@ cdef void drop_lists(Core* k) noexcept nogil:
             free_in(k, k.freed[k.n_freed])
     while k.n_retry:
         k.n_retry -= 1
-        k.calls[k.retry[k.n_retry]].listed = False
+        unlist(k, k.retry[k.n_retry])
 
 
 cdef void weigh_reserves(Core* k, int32_t q) noexcept nogil:
@@ -513,7 +527,7 @@ cdef void weigh_reserves(Core* k, int32_t q) noexcept nogil:
                 count_able(k, m)
                 if is_free(k, k.serving[m].agent):
                     try_agent(k, k.serving[m].agent)
-            m = k.serving[m].q_next
+            m = k.members[m].next
     elif queue.reserve_on and oldest + queue.reserve_off_s > k.now and share >= queue.reserve_off_sl and (
         share >= queue.reserve_on_sl
     ):
@@ -522,7 +536,7 @@ cdef void weigh_reserves(Core* k, int32_t q) noexcept nogil:
         while m:
             if k.serving[m].reserve:
                 count_able(k, m)
-            m = k.serving[m].q_next
+            m = k.members[m].next
         retry_declined(k, q)
     else:
         return

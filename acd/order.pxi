@@ -5,12 +5,12 @@
 # is below it (places in the queue) and the earliest `since` (the first call that waited long enough). All O(log n).
 
 
-cdef inline bint before(Node* p, int32_t a, int32_t b) noexcept nogil:
-    if p[a].tier != p[b].tier:
-        return p[a].tier < p[b].tier
-    if p[a].key != p[b].key:
-        return p[a].key < p[b].key
-    return p[a].seq < p[b].seq
+cdef inline bint before(Place* a, Place* b) noexcept nogil:
+    if a.tier != b.tier:
+        return a.tier < b.tier
+    if a.key != b.key:
+        return a.key < b.key
+    return a.seq < b.seq
 
 
 cdef inline void tree_sum(Node* p, int32_t i) noexcept nogil:
@@ -36,8 +36,10 @@ cdef inline void tree_hang(Node* p, int32_t* root, int32_t above, int32_t old, i
 
 
 cdef void tree_lift(Node* p, int32_t* root, int32_t i) noexcept nogil:
-    """Rotate i above its parent."""
-    cdef int32_t parent = p[i].up, above = p[parent].up, inner
+    """Rotate i above its parent. The other child of the parent is looked at only if the earliest may have gone up."""
+    cdef int32_t parent = p[i].up, above = p[parent].up, inner, size = p[parent].size
+    cdef double low = p[parent].low
+    cdef bint earliest = p[i].low == low
     tree_hang(p, root, above, parent, i)
     if p[parent].left == i:
         inner = p[i].right
@@ -50,8 +52,11 @@ cdef void tree_lift(Node* p, int32_t* root, int32_t i) noexcept nogil:
     if inner:
         p[inner].up = parent
     p[parent].up = i
-    tree_sum(p, parent)
-    tree_sum(p, i)
+    p[parent].size = size - p[i].size + p[inner].size
+    p[i].size = size
+    p[i].low = low
+    if earliest:
+        tree_sum(p, parent)
 
 
 cdef void tree_add(Node* p, int32_t* root, int32_t i) noexcept nogil:
@@ -59,17 +64,17 @@ cdef void tree_add(Node* p, int32_t* root, int32_t i) noexcept nogil:
     p[i].left = p[i].right = 0
     p[i].size = 1
     p[i].low = p[i].since
-    p[i].heat = <uint32_t>((p[i].seq * <uint64_t>0x9E3779B97F4A7C15) >> 32)
+    p[i].heat = <uint32_t>((p[i].place.seq * <uint64_t>0x9E3779B97F4A7C15) >> 32)
     while at:
         above = at
         p[at].size += 1
         if p[i].since < p[at].low:
             p[at].low = p[i].since
-        at = p[at].left if before(p, i, at) else p[at].right
+        at = p[at].left if before(&p[i].place, &p[at].place) else p[at].right
     p[i].up = above
     if above == 0:
         root[0] = i
-    elif before(p, i, above):
+    elif before(&p[i].place, &p[above].place):
         p[above].left = i
     else:
         p[above].right = i
@@ -122,13 +127,11 @@ cdef int32_t tree_first_waited(Node* p, int32_t at, double wait_s, double now) n
     return 0
 
 
-cdef int32_t tree_before(Node* p, int32_t at, int32_t tier, double key, uint64_t seq) noexcept nogil:
+cdef int32_t tree_before(Node* p, int32_t at, Place* place) noexcept nogil:
     """How many stand before that place."""
     cdef int32_t n = 0
     while at:
-        if p[at].tier < tier or (
-            p[at].tier == tier and (p[at].key < key or (p[at].key == key and p[at].seq < seq))
-        ):
+        if before(&p[at].place, place):
             n += 1 + p[p[at].left].size
             at = p[at].right
         else:

@@ -1,4 +1,5 @@
 # One verb in, by number: the way in for the class and for feed(). Handles become indices here and nowhere else.
+# What a verb names is sent for (fetch) before the timers run, so that it comes into the cache meanwhile.
 
 cdef enum Verb:
     V_ADVANCE
@@ -43,11 +44,19 @@ cdef struct Command:
     double preferred_head_s
 
 
+cdef inline void fetch_agent(Core* k, int32_t a) noexcept nogil:
+    fetch(&k.agents[a])
+    fetch(&k.agents[a].due)
+    fetch(&k.agents[a].state_us)
+
+
 cdef int agent_verb(
     Core* k, int verb, uint64_t handle, int32_t reason, bint after, double x, double now
 ) noexcept nogil:
-    cdef int32_t a
-    cdef int done = run_until(k, now)
+    cdef int32_t a = <int32_t>(1 + (handle & k.agent_mask))
+    cdef int done
+    fetch_agent(k, a)
+    done = run_until(k, now)
     if done:
         return done
     a = agent_ix(k, handle)
@@ -92,8 +101,16 @@ cdef int offer_verb(Core* k, int verb, uint64_t number, double now) noexcept nog
 
 
 cdef int call_verb(Core* k, int verb, uint64_t handle, double x, double now) noexcept nogil:
+    cdef Seat* seat = &k.seats[handle & k.call_mask]
     cdef int32_t c
-    cdef int done = run_until(k, now)
+    cdef int done
+    fetch(&k.calls[seat.call])
+    fetch(&k.calls[seat.call].due)
+    if seat.agent:
+        fetch_agent(k, seat.agent)
+    else:
+        fetch(&k.call_nodes[seat.call])
+    done = run_until(k, now)
     if done:
         return done
     c = call_ix(k, handle)
@@ -143,23 +160,26 @@ cdef inline uint64_t ladder_slot(
 
 cdef int64_t enqueue_verb(Core* k, Command* v) noexcept nogil:
     cdef Spec s
-    cdef int64_t done = run_until(k, v.now)
-    if done:
-        return done
+    cdef int64_t done
     s.queue = queue_ix(k, <uint64_t>v.a)
-    if s.queue == 0:
-        return NO_QUEUE
-    s.preferred = agent_ix(k, <uint64_t>v.b)
-    if v.b and s.preferred == 0:
-        return NO_AGENT_SUCH
     s.needs, s.relaxation = v.needs, v.relaxation
-    if s.needs == 0 and s.relaxation < 0:
-        s.ladder = k.queues[s.queue].ladder
-    else:
-        if not 0 <= s.needs < k.n_needs:
-            return NO_NEEDS
+    s.ladder = k.queues[s.queue].ladder
+    if s.needs or s.relaxation >= 0:
         s.ladder = find_ladder(k, s.queue, s.needs, k.queues[s.queue].needs,
                                k.queues[s.queue].relaxation if s.relaxation < 0 else s.relaxation)
+    fetch(&k.calls[k.free_call])
+    fetch(&k.call_nodes[k.free_call])
+    fetch(&k.call_nodes[k.lines[k.ladders[s.ladder].steps[0].line].root])
+    done = run_until(k, v.now)
+    if done:
+        return done
+    s.preferred = agent_ix(k, <uint64_t>v.b)
+    if s.queue == 0:
+        return NO_QUEUE
+    if v.b and s.preferred == 0:
+        return NO_AGENT_SUCH
+    if not 0 <= s.needs < k.n_needs:
+        return NO_NEEDS
     if s.ladder == 0:
         return NO_RELAXATION
     s.arrival = k.now if isnan(v.arrival) else v.arrival

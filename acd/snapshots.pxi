@@ -116,7 +116,7 @@ cdef bint somebody_free(Core* k, int32_t q) noexcept nogil:
     """For a call without wishes of its own that comes now."""
     cdef int32_t m = tree_first(k.serving_nodes, k.queues[q].free_root)
     while m:
-        if fits_line(k, m, k.ladders[k.queues[q].ladder].lines[0]) and k.serving[m].from_s <= 0 and (
+        if fits_line(k, m, k.ladders[k.queues[q].ladder].steps[0].line) and k.serving[m].from_s <= 0 and (
             not k.serving[m].reserve or k.queues[q].reserve_on
         ):
             return True
@@ -190,7 +190,7 @@ cdef int64_t fill_calls(Core* k, CallRow* row) noexcept nogil:
     cdef int32_t i
     cdef int64_t n = 0
     cdef Call* c
-    for i in range(1, <int32_t>k.call_mask + 2):
+    for i in range(1, k.max_calls + 1):
         c = &k.calls[i]
         if c.handle == 0:
             continue
@@ -225,9 +225,9 @@ cdef int64_t fill_serving(Core* k, ServingRow* row) noexcept nogil:
         while m:
             s = &k.serving[m]
             row.agent, row.queue = <int64_t>k.agents[s.agent].handle, <int64_t>k.queues[i].handle
-            row.rank, row.offers = s.rank, k.serving_counts[m].n_offers
-            row.answered, row.talk_us = k.serving_counts[m].n_answered, k.serving_counts[m].talk_us
+            row.rank, row.offers = k.members[m].rank, k.members[m].n_offers
+            row.answered, row.talk_us = k.members[m].n_answered, k.members[m].talk_us
             row += 1
             n += 1
-            m = s.q_next
+            m = k.members[m].next
     return n

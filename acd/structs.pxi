@@ -40,9 +40,13 @@ cdef enum:  # outcomes of a call in its queue, in the order of Queue.n_out
 
 ctypedef int64_t us_t  # whole microseconds: sums are exact whatever their order
 
-cdef struct Node:  # a place in an ordered tree: (tier, key, seq)
+cdef struct Place:  # in an order: smaller first
     double key
     uint64_t seq
+    int32_t tier  # before the key
+
+cdef struct Node:  # of an ordered tree. One cache line
+    Place place
     double since  # of a call: its enqueue
     double low  # smallest `since` below and here
     int32_t left
@@ -50,13 +54,10 @@ cdef struct Node:  # a place in an ordered tree: (tier, key, seq)
     int32_t up
     int32_t size
     uint32_t heat
-    int32_t tier
-    int64_t spare  # to 64 bytes: one cache line
+    int32_t declined  # of a call: by how many agents
 
 cdef struct Line:  # the calls of one queue that wait with the same needs; kept as long as the queue. One cache line
-    double key  # of its first call, copied so that a scan need not touch the call
-    uint64_t seq
-    int32_t tier
+    Place place  # of its first call, copied so that a scan need not touch the call
     int32_t first
     int32_t root
     int32_t n_waiting
@@ -65,9 +66,10 @@ cdef struct Line:  # the calls of one queue that wait with the same needs; kept 
     int32_t needs  # -1: those held for a preferred agent
     int32_t next  # of the queue's lines where somebody waits
     int32_t prev
-    int32_t slot  # bit in Serving.able; -1: none left, or held
     int32_t sibling  # of the queue, all of them
-    int32_t n_judged  # answered after an estimate, the first of them
+    int8_t slot  # bit in Serving.able; -1: none left, or held
+    int8_t n_judged  # answered after an estimate, the first of them
+    int8_t declined  # its first call was
 
 cdef struct Flow:  # beside its Line: who takes its calls, and what that costs them lately; see estimate.pxi
     int32_t n_able[N_GROUPS]
@@ -79,7 +81,14 @@ cdef struct Flow:  # beside its Line: who takes its calls, and what that costs t
     double tune_p80
     int32_t shared[N_SLOTS]  # of the able, those who can take the queue's line with that slot as well
 
-cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
+cdef struct Due:  # when time alone next does something to its call or agent
+    double at  # infinity: never
+    int32_t slot  # in the heap; ~slot: the list it hangs on; 0: neither
+    int32_t next  # on the list
+    int32_t prev
+    int32_t spare
+
+cdef struct Call:  # of its three cache lines a scan reads the first; waiting, ringing and talk add the second
     uint64_t handle
     double arrival
     double enqueued
@@ -94,23 +103,24 @@ cdef struct Call:  # the first 64 bytes are one cache line: what a scan reads
     int8_t held
     int8_t listed  # among the calls to be tried again
     int8_t n_declined
+    Due due
     double connected
     double hold_until
-    double preferred_head
     float est_median
     float est_p80
     int32_t est_line
     int32_t counted_needs  # what it asked for when it came
     int32_t preferred
     int32_t agent  # in talk
+    double preferred_head
     int32_t own_needs
     int32_t relaxation  # -1: the queue's
     int32_t pref_next  # others that prefer the same agent
     int32_t pref_prev
     int32_t decl_next  # others of the queue that were declined
     int32_t decl_prev
-    int32_t declined[MAX_DECLINED]
-    int32_t spare  # to 192 bytes
+    int32_t next_free  # of the places for calls
+    int32_t spare[7]  # to 192 bytes
 
 cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
     uint64_t handle
@@ -131,17 +141,19 @@ cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
     int8_t phone
     int32_t told_reason
     int32_t n_calls  # since login
+    Due due
     double ring_until
     double wrap_until
-    double pause_until
     double own_wrap  # < 0: the queue's
     us_t busy_us  # ring + talk + wrap-up since login
-    us_t logged_at_us
+    int32_t wrap_queue  # of the call it wraps up
+    int32_t offered_as  # serving_of() the queue of the call it rings for or talks to; 0: it serves it no more
+    us_t state_us[6]
     int32_t ring_next
     int32_t ring_prev
+    double pause_until
+    us_t logged_at_us
     int32_t reason  # of NOT_READY by intent
-    int32_t wrap_queue  # of the call it wraps up
-    us_t state_us[6]
     int64_t n_offers
     int64_t n_answered
     int64_t n_failed[4]
@@ -151,27 +163,26 @@ cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
     int32_t pause_reason
     int32_t n_outside
     int32_t total_level
-    int8_t row[4]
-    int32_t spare[3]  # to 320 bytes
+    int8_t row[4]  # to 320 bytes: five cache lines
 
-cdef struct Serving:  # an agent's place in a queue, on one cache line; its Node is the place among the free agents
+cdef struct Serving:  # an agent in a queue: what matching reads, two to a cache line
     double from_s
-    uint64_t last_offer
-    uint64_t order
     uint32_t able  # bit per Line.slot of the queue: the agent fits its needs
     int32_t agent
     int32_t queue
     int32_t next  # of the agent
-    int32_t q_next
-    int32_t q_prev
-    int32_t rank
-    int32_t weight
     int8_t reserve
     int8_t group  # by from_s: 0 at once, then the queue's group_s
     int8_t counted  # among those able
-    int8_t spare[5]
+    int8_t spare[5]  # to 32 bytes
 
-cdef struct ServingCount:
+cdef struct Member:  # the rest of it; its Node is the place among the queue's free agents. One cache line
+    uint64_t last_offer
+    uint64_t order
+    int32_t next  # of the queue
+    int32_t prev
+    int32_t rank
+    int32_t weight
     int64_t n_offers
     int64_t n_answered
     us_t talk_us
@@ -259,6 +270,12 @@ cdef struct Needs:
     int64_t n_abandoned
     us_t wait_us
 
+cdef struct Step:
+    double after_s
+    double head_s
+    int32_t line
+    int32_t needs
+
 cdef struct Ladder:  # a relaxation worked out for a queue and a call's own needs
     uint64_t queue  # handle
     int32_t own_needs
@@ -266,24 +283,16 @@ cdef struct Ladder:  # a relaxation worked out for a queue and a call's own need
     int32_t relaxation
     int32_t chain  # of the hash
     int32_t n_steps
-    int32_t lines[MAX_STEPS]
-    int32_t spare
-    double after_s[MAX_STEPS]
-    double head_s[MAX_STEPS]
-    int32_t needs[MAX_STEPS]
-    int32_t spares[8]  # to 256 bytes
+    Step steps[MAX_STEPS]
 
 cdef struct Timer:  # four to a cache line
     double at
     int32_t who  # > 0 a call, < 0 an agent
     int32_t spare
 
-cdef struct Due:
-    double at  # infinity: never
-    int32_t slot  # in the heap; ~slot: the list it hangs on; 0: neither
-    int32_t next  # on the list
-    int32_t prev
-    int32_t spare
+cdef struct Seat:  # where a handle's call is; and who talks to it, so that both can be sent for at once
+    int32_t call
+    int32_t agent
 
 cdef struct OfferSlot:
     uint64_t offer
@@ -314,17 +323,20 @@ cdef struct Core:
     int32_t max_queues
     int32_t max_serving
     uint64_t call_mask
+    Seat* seats  # by handle & call_mask; the place in `calls` that was left last is taken first
+    int32_t free_call
     uint64_t agent_mask
     uint64_t queue_mask
     uint64_t offer_mask
     Call* calls
     Node* call_nodes
+    int32_t* declined  # MAX_DECLINED for each call: agents; -1: one that is gone
     Agent* agents
     uint8_t* levels
     Queue* queues
     int32_t* first_line  # of each queue where somebody waits: the one thing of a queue that most scans need
     Serving* serving
-    ServingCount* serving_counts
+    Member* members  # beside each Serving
     Node* serving_nodes
     int32_t free_serving
     Line* lines
@@ -349,10 +361,9 @@ cdef struct Core:
     int32_t n_later
     double next_quarter_at
     int64_t quarter  # of a second, up to which timers are in the heap
+    int32_t scout  # on the list of the next quarter
     int32_t* later
     uint64_t* later_some  # bit per list: it is not empty
-    Due* due  # of agents from 0, of calls after them; apart, since moving timers must not touch calls
-    int32_t first_due_of_calls
     OfferSlot* offers
     int32_t* freed
     int32_t n_freed
@@ -378,7 +389,7 @@ cdef inline us_t us(double t) noexcept nogil:
 
 
 cdef inline int32_t call_ix(Core* k, uint64_t handle) noexcept nogil:
-    cdef int32_t i = <int32_t>(1 + (handle & k.call_mask))
+    cdef int32_t i = k.seats[handle & k.call_mask].call
     return i if handle and k.calls[i].handle == handle else 0
 
 
@@ -395,7 +406,7 @@ cdef inline int32_t queue_ix(Core* k, uint64_t handle) noexcept nogil:
 cdef inline int32_t offer_agent(Core* k, uint64_t offer) noexcept nogil:
     """The agent whose ringing offer this is; 0 when it is over (news of an offer carries the offer's number)."""
     cdef OfferSlot* slot = &k.offers[offer & k.offer_mask]
-    if LAW(STALE_OFFER) and (offer == 0 or slot.offer != offer or k.agents[slot.agent].offer != offer):
+    if LAW(STALE_OFFER) and (offer == 0 or slot.offer != offer):
         return 0
     return slot.agent
 

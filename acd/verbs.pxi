@@ -198,6 +198,7 @@ cdef void unring(Core* k, int32_t a) noexcept nogil:
         k.calls[agent.ring_call].ringing = agent.ring_next
     if agent.ring_next:
         k.agents[agent.ring_next].ring_prev = agent.ring_prev
+    k.offers[agent.offer & k.offer_mask].offer = 0
     agent.ring_call = 0
     agent.offer = 0
 
@@ -225,13 +226,14 @@ cdef void drop_offer(Core* k, int32_t a, int why) noexcept nogil:
     cdef int32_t c = k.agents[a].ring_call
     if c:
         cancel_offer(k, a, why)
-        if k.calls[c].ringing == 0:
+        if k.calls[c].ringing == 0 and LAW(GIVE_BACK):
             requeue(k, c)
 
 
 cdef void remember_decline(Core* k, int32_t c, int32_t a) noexcept nogil:
     cdef Call* call = &k.calls[c]
     cdef Queue* q = &k.queues[call.queue]
+    cdef int32_t* declined = declined_by(k, c)
     cdef int i
     if has_declined(k, c, a):
         return
@@ -242,9 +244,9 @@ cdef void remember_decline(Core* k, int32_t c, int32_t a) noexcept nogil:
         q.declined = c
     if call.n_declined == MAX_DECLINED:
         for i in range(MAX_DECLINED - 1):
-            call.declined[i] = call.declined[i + 1]
+            declined[i] = declined[i + 1]
         call.n_declined -= 1
-    call.declined[call.n_declined] = a
+    declined[call.n_declined] = a
     call.n_declined += 1
 
 
@@ -273,12 +275,13 @@ cdef int do_accept(Core* k, int32_t a) noexcept nogil:
     agent.n_answered += 1
     agent.n_calls += 1
     agent.row[0] = agent.row[1] = agent.row[2] = agent.row[3] = 0
-    m = serving_of(k, a, call.queue)
+    m = agent.offered_as
     if m:
-        k.serving_counts[m].n_answered += 1
+        k.members[m].n_answered += 1
     if LAW(ONE_WINNER):
         cancel_all(k, c, GONE_OTHER_WON)
     call.state, call.agent = CALL_CONNECTED, a
+    k.seats[call.handle & k.call_mask].agent = a
     forget_declines(k, c)
     forget_preference(k, c)
     q.n_offered -= 1
@@ -330,7 +333,7 @@ cdef int do_fail_offer(Core* k, int32_t a, int failure, bint blame) noexcept nog
     elif then == THEN_NOT_READY:
         agent.intent, agent.reason = STATE_NOT_READY, WHY_REFUSED - failure
     settle(k, a)
-    if k.calls[c].ringing == 0:
+    if k.calls[c].ringing == 0 and LAW(GIVE_BACK):
         requeue(k, c)
     return DONE
 
@@ -358,14 +361,14 @@ cdef inline void raise_head(Call* call, double head) noexcept nogil:
 cdef bint step_is_due(Core* k, int32_t c) noexcept nogil:
     cdef Ladder* ladder = &k.ladders[k.calls[c].ladder]
     cdef int next = k.calls[c].step + 1
-    return next < ladder.n_steps and k.calls[c].enqueued + ladder.after_s[next] <= k.now
+    return next < ladder.n_steps and k.calls[c].enqueued + ladder.steps[next].after_s <= k.now
 
 
 cdef void step_up(Core* k, int32_t c) noexcept nogil:
     """One step of the ladder; the caller sees to its place in line."""
     cdef Call* call = &k.calls[c]
     call.step += 1
-    raise_head(call, k.ladders[call.ladder].head_s[call.step])
+    raise_head(call, k.ladders[call.ladder].steps[call.step].head_s)
     tell(k, OUT_CALL_RELAXED, call.handle, 0, call.step, 0)
 
 
@@ -379,7 +382,7 @@ cdef void arm(Core* k, int32_t c) noexcept nogil:
     if call.held:
         at = lesser(at, call.hold_until)
     elif call.step + 1 < ladder.n_steps:
-        at = lesser(at, call.enqueued + ladder.after_s[call.step + 1])
+        at = lesser(at, call.enqueued + ladder.steps[call.step + 1].after_s)
     for i in range(q.n_marks):
         if call.enqueued + q.marks[i] > k.now:
             at = lesser(at, call.enqueued + q.marks[i])
@@ -486,24 +489,30 @@ cdef void free_call(Core* k, int32_t c) noexcept nogil:
     forget_declines(k, c)
     forget_preference(k, c)
     timer_drop(k, c)
+    k.seats[k.calls[c].handle & k.call_mask].call = k.seats[k.calls[c].handle & k.call_mask].agent = 0
     k.calls[c].handle = 0
     k.calls[c].state = 0
     k.calls[c].line = 0
     k.n_calls -= 1
+    if not k.calls[c].listed:
+        free_place(k, c)
 
 
 cdef int32_t new_call(Core* k, Spec* s) noexcept nogil:
     cdef int32_t c
     cdef Call* call
     k.last_call += 1
-    while k.calls[1 + (k.last_call & k.call_mask)].handle or k.calls[1 + (k.last_call & k.call_mask)].listed:
+    while k.seats[k.last_call & k.call_mask].call:
         k.last_call += 1
-    c = <int32_t>(1 + (k.last_call & k.call_mask))
+    c = k.free_call
+    k.seats[k.last_call & k.call_mask].call = c
     call = &k.calls[c]
+    k.free_call = call.next_free
     memset(call, 0, sizeof(Call))
+    call.due.at = INFINITY
     call.handle, call.state = k.last_call, CALL_WAITING
     call.queue, call.ladder, call.own_needs, call.relaxation = s.queue, s.ladder, s.needs, s.relaxation
-    call.counted_needs = k.ladders[s.ladder].needs[0]
+    call.counted_needs = k.ladders[s.ladder].steps[0].needs
     call.arrival, call.enqueued, call.expires = s.arrival, k.now, k.now + s.max_wait
     call.head, call.preferred_head = s.head, s.preferred_head
     call.preferred = s.preferred
@@ -532,9 +541,9 @@ cdef bint someone_skilled(Core* k, int32_t c) noexcept nogil:
         a = k.serving[m].agent
         if k.agents[a].told != STATE_LOGGED_OUT:
             for i in range(ladder.n_steps):
-                if fits(k, ladder.needs[i], a):
+                if fits(k, ladder.steps[i].needs, a):
                     return True
-        m = k.serving[m].q_next
+        m = k.members[m].next
     return False
 
 
@@ -617,19 +626,17 @@ cdef int do_dispatch(Core* k, int32_t c, int32_t a) noexcept nogil:
 
 cdef int do_release(Core* k, int32_t c) noexcept nogil:
     cdef Call* call = &k.calls[c]
-    cdef int32_t a = call.agent, m
+    cdef int32_t a = call.agent, m = k.agents[a].offered_as
     cdef Agent* agent = &k.agents[a]
     cdef Queue* q = &k.queues[call.queue]
     cdef double wrap = agent.own_wrap if agent.own_wrap >= 0 else q.wrap_up_s
     cdef us_t talked = us(k.now) - us(call.connected)
     if call.state != CALL_CONNECTED:
         return ILLEGAL
+    fetch(&k.members[m])
     q.n_talking -= 1
     q.n_released += 1
     q.talk_us += talked
-    m = serving_of(k, a, call.queue)
-    if m:
-        k.serving_counts[m].talk_us += talked
     agent.call = 0
     agent.wrap_queue = call.queue
     free_call(k, c)
@@ -639,6 +646,8 @@ cdef int do_release(Core* k, int32_t c) noexcept nogil:
     else:
         after_call(k, a)
     settle(k, a)
+    if m:
+        k.members[m].talk_us += talked
     return DONE
 
 
@@ -687,6 +696,8 @@ cdef int run_until(Core* k, double now) noexcept nogil:
         return BACKWARDS
     if now >= k.next_quarter_at:
         come_to(k, now)
+    elif k.scout:
+        scout(k)
     while k.n_timers and k.timers[3].at <= now:
         k.now = greater(k.now, k.timers[3].at)
         while k.n_timers and k.timers[3].at <= k.now:
