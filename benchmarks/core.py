@@ -4,7 +4,8 @@ A busy floor is driven at random once and its verbs recorded; the same verbs are
 give the same outputs: through the Python face (each verb a method call, each followed by drain()), the same with every
 event timed by itself, and inside the core by feed(). Rates count CPU seconds of the one core that runs them, so that
 neighbours on the machine do not enter; the single events are timed by the wall clock, the best of three runs of each.
-Then the floor grows tenfold in agents, waiting calls and queues together.
+Then the floor grows tenfold in agents, waiting calls and queues together. Growth is the cost of an event there by the
+cost of an event before: a queue has as many agents and waiting calls as before, so what grows is the system alone.
 """
 
 import argparse
@@ -270,6 +271,12 @@ def show(row: dict[str, Any]) -> None:
     )
 
 
+def growth_of(small: dict[str, Any], large: dict[str, Any]) -> dict[str, float]:
+    rates = {"python": "python_per_s", "core": "core_per_s"}
+    rates |= {f"{name}_median": f"{rate}_median" for name, rate in rates.items()}
+    return {name: round(small[rate] / large[rate], 2) for name, rate in rates.items()}
+
+
 def plot(rows: list[dict[str, Any]], file: Path) -> None:
     """Cost of one event against the size of the floor, as a picture of bars."""
     bars, top = [], max(1e6 / row["python_per_s"] for row in rows)
@@ -307,13 +314,14 @@ def main() -> None:
         rows.append(measure(HUGE, n_events, 2))
         show(rows[-1])
     goal = rows[1]
-    growth = {
-        "python": round(goal["python_per_s"] / rows[2]["python_per_s"], 2),
-        "core": round(goal["core_per_s"] / rows[2]["core_per_s"], 2),
-    }
+    growth = growth_of(goal, rows[2])
     plot(rows, PLOT)
     memory = goal["bytes"]
-    print(f"cost per event on ten times the floor: {growth['python']}x in Python, {growth['core']}x inside; {PLOT}")
+    print(f"cost per event on a floor ten times as large, best and median of the runs; {PLOT}")
+    for small, large in zip(GROWTH, GROWTH[1:], strict=False):
+        by = growth_of(rows[GROWTH.index(small)], rows[GROWTH.index(large)])
+        print(f"    {small} -> {large}: {by['python']}x {by['python_median']}x in Python,", end=" ")
+        print(f"{by['core']}x {by['core_median']}x inside")
     print(f"memory: {memory['per_call']} B per waiting call, {memory['per_agent']} B per agent, all taken at the start")
     print(json.dumps({"benchmark": "core", "machine": where, "sizes": rows, "growth_10x": growth, "goal": goal}))
 
