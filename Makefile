@@ -9,7 +9,7 @@ PURE = $(filter tests/acd/ tests/arch/ tests/config/ tests/core/ tests/floor/ te
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check lint bench bench-core prove siege fuzz golden prompts pictures clean distclean
+.PHONY: help setup demo run test check lint bench bench-core bench-peers prove siege fuzz golden prompts pictures clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,9 +46,13 @@ lint:
 	  gcc -O2 -Wall -Wextra -Werror -c -o /dev/null -isystem $(PJSIP) -DPJ_AUTOCONF=1 -DNDEBUG $$part || exit 1; \
 	done
 
-bench:  ## recorded conversations through the queue under load; the last line is one JSON object
+bench:  ## load on this machine: a short set of scenarios, or ARGS=NAME; the last line is one JSON object
 	@./bootstrap test
-	@$(PY) -m benchmarks.load $(ARGS)
+	@.venv/bin/agner bench $(ARGS)
+
+bench-peers:  ## the same load on Asterisk 22 (as root; installs it into ~/.cache/agner the first time), and the ratios
+	@./bootstrap test
+	@$(PY) -m benchmarks.peers $(ARGS)
 
 bench-core:  ## what one decision of the ACD core costs
 	@./bootstrap test

@@ -1,8 +1,10 @@
 """What a process takes of the machine, from /proc: CPU by thread, memory, descriptors; and what the machine was."""
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +62,12 @@ class Cpus:
         return cls(sum(values), sum(values) - values[3] - values[4] - values[7], values[7])
 
 
+def full_sockets() -> int:
+    """Datagrams that UDP sockets of this network namespace dropped since it came up, their buffers being full."""
+    names, values = (line.split() for line in _lines("/proc/net/snmp") if line.startswith("Udp:"))
+    return int(values[names.index("RcvbufErrors")])
+
+
 def describe() -> dict[str, str | int]:
     """The machine and the code that ran."""
     cpu = next(
@@ -72,6 +80,7 @@ def describe() -> dict[str, str | int]:
         "memory_mb": int(memory) // 1024,
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "pjsip": _pjsip(),
         "commit": _commit(),
     }
 
@@ -81,6 +90,12 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
+
+
+def _pjsip() -> str:
+    """Version and digest of the PJSIP that was built for this environment, empty without one."""
+    record = Path(sys.prefix) / "agner-pjsip.json"
+    return Path(json.loads(record.read_text())["prefix"]).name if record.is_file() else ""
 
 
 def _commit() -> str:

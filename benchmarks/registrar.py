@@ -21,7 +21,8 @@ from typing import Any
 
 import click
 
-from benchmarks.daemon import CHECKOUT, START_WITHIN_S, STOP_WITHIN_S
+from benchmarks.daemon import START_WITHIN_S, STOP_WITHIN_S
+from benchmarks.layout import CHECKOUT
 from benchmarks.machine import Usage
 from engine.control import ControlError, ask
 

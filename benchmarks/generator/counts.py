@@ -36,6 +36,7 @@ class StreamResult(TypedDict):
     latency_min_us: int
     latency_max_us: int
     jitter_us: int
+    sent_jitter_us: int
     wire: Sequence
     stamps: Sequence
 

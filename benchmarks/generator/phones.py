@@ -1,8 +1,8 @@
 """Callers on a trunk and agents' phones, hundreds of each on one UDP socket. What they measured is in their records.
 
-A caller dials, talks (RTP from the answer on) and hangs up after its talk time, or waits for the other end to do so. An
-agent's phone rings, answers, and hangs up after its talk time, or waits likewise. Counterparts: sip.py sends, RtpSource
-speaks.
+A caller dials, talks (RTP from the answer on) and hangs up after its talk time, or waits for the other end to do so. It
+may press keys, or give up at any moment. An agent's phone rings, answers, and hangs up after its talk time, or waits
+likewise; it may decline, or ring on. Counterparts: sip.py sends, RtpSource speaks.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from benchmarks.generator.sip import (
 )
 from benchmarks.generator.source import RtpSource
 
+BETWEEN_KEYS_S = 0.25
 ALLOW = ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO")
 
 
@@ -42,6 +43,7 @@ class Record:
     ended_by: str = ""  # "us", "far end"
     failure: str = ""  # why it is not a good call, as seen from here
     law: int = 8
+    wants: str = "talk"  # how the caller means the call to end: talk, plan (the switch ends it), gives up
 
 
 @dataclass(slots=True)
@@ -84,10 +86,12 @@ class Leg:
     routes: list[str] = field(default_factory=list)
     cseq: int = 1
     slot: int = -1
+    key_payload: int = 0  # as which keys are sent, 0 if the far end takes none
     branch: str = ""
     invite: Message | None = None  # the agent's: what is answered
     pending: Pending | None = None  # a final response that waits for its ACK
     ack: bytes = b""
+    on_answer: Callable[[], object] = lambda: None  # the caller's: audio goes both ways from here on
     timer: asyncio.TimerHandle | None = None
     ended: bool = False
 
@@ -97,6 +101,17 @@ class Leg:
             self.slot = voice.source.open(
                 self.record.id, voice.sockets[self.voice_at], media.ip, media.port, media.law, media.ssrc
             )
+            self.key_payload = media.keys
+
+    def press(self, keys: str) -> None:
+        """One after the other, as a person would; keys that come after the end are lost."""
+        if self.ended or self.slot < 0 or not keys:
+            return
+        if not self.key_payload:
+            self.record.failure = self.record.failure or "the switch takes no keys"
+            return
+        self.phone.voice.source.press(self.slot, keys[0], self.key_payload)
+        self.phone.loop.call_later(BETWEEN_KEYS_S, self.press, keys[1:])
 
     def describe(self, law: int) -> str:
         voice = self.phone.voice
@@ -265,6 +280,7 @@ class Callers(Phone):
         if talk_s is not None and leg.timer:
             leg.timer.cancel()
             leg.timer = self.loop.call_later(talk_s, leg.hang_up)
+        leg.on_answer()
 
     def _ack_headers(self, leg: Leg, branch: str, to: str) -> list[tuple[str, str]]:
         headers = leg.headers("ACK", branch, 1)
@@ -276,6 +292,8 @@ class Callers(Phone):
 
     def give_up(self, leg: Leg) -> None:
         """BYE or CANCEL, as the call's state needs."""
+        if leg.ended:
+            return
         if leg.ack:
             leg.hang_up()
         else:
@@ -290,22 +308,31 @@ class Callers(Phone):
 
 
 class Agents(Phone):
-    """Agents' phones: every user of the address answers. Set talk_s to a function for agents who hang up themselves."""
+    """Agents' phones: every user of the address answers. What else they do, functions of the user tell.
 
-    def __init__(self, address: Address, voice: Voice, law: int, ring_s: float = 0.0) -> None:
+    `has_lines`: a user takes any number of calls at once, as a carrier does. Made `silent`, it answers nothing new, and
+    calls that are up go on.
+    """
+
+    def __init__(self, address: Address, voice: Voice, law: int, ring_s: float = 0.0, has_lines: bool = False) -> None:
         super().__init__(address, voice, law)
-        self.ring_s = ring_s
+        self.rings_s: Callable[[str], float | None] = lambda user: ring_s  # None: until the caller stops
+        self.declines: Callable[[str], bool] = lambda user: False
         self.talk_s: Callable[[str], float | None] = lambda user: None
         self.busy: dict[str, Leg] = {}
+        self.has_lines = has_lines
+        self.silent = False
         self.n_rejected = 0
 
     def _out_of_dialog(self, request: Message, source: Address) -> None:
+        if self.silent:
+            return
         if request.method != "INVITE":
             super()._out_of_dialog(request, source)
             return
         user = user_of(request.uri)
         tag = secrets.token_hex(4)
-        if user in self.busy:
+        if user in self.busy and not self.has_lines:
             self.n_rejected += 1
             self.transport.answer(request, response(request, 486, "Busy Here", tag), source)
             return
@@ -326,10 +353,14 @@ class Agents(Phone):
             leg.to = address_of(leg.routes[0].strip("<>"))
         self.legs[leg.call_id] = self.busy[user] = leg
         self.records.append(leg.record)
+        if self.declines(user):
+            self._refuse(leg, 486, "Busy Here", "declined", source)
+            return
         self.transport.answer(request, response(request, 180, "Ringing", tag, self._ours(leg)), source)
-        if self.ring_s:
-            leg.timer = self.loop.call_later(self.ring_s, self._pick_up, leg, tag, source)
-        else:
+        ring_s = self.rings_s(user)
+        if ring_s:
+            leg.timer = self.loop.call_later(ring_s, self._pick_up, leg, tag, source)
+        elif ring_s is not None:
             self._pick_up(leg, tag, source)
 
     def _pick_up(self, leg: Leg, tag: str, source: Address) -> None:
@@ -362,5 +393,6 @@ class Agents(Phone):
             leg.pending = Pending(self.transport, data, leg.to, T2_S, lambda: None)
 
     def leg_ended(self, leg: Leg) -> None:
-        self.busy.pop(leg.record.user, None)
+        if self.busy.get(leg.record.user) is leg:
+            del self.busy[leg.record.user]
         super().leg_ended(leg)

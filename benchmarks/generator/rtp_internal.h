@@ -11,6 +11,8 @@
 
 #define RTP_HEADER 12                  /* RFC 3550 section 5.1 */
 #define RTP_PACKET (RTP_HEADER + STAMP_FRAME)
+#define KEY_PACKETS 7                  /* of a pressed key, 20 ms apart: 100 ms, */
+#define KEY_END_PACKETS 3              /* and the last one three times */
 #define RTP_BATCH 64                   /* packets a system call */
 #define N_PHASES 20                    /* one a millisecond */
 #define N_SSRC_CHAINS 8192
@@ -23,6 +25,12 @@ struct stream {
     uint32_t remote_ssrc, heard_ssrc;
     uint32_t timestamp, heard_timestamp; /* ours, and the far end's first one */
     uint32_t n_unstamped_run;
+    int64_t sent_ns;                   /* when the last packet left */
+    double sent_jitter;
+    int key_event, key_payload;        /* the key that is down, */
+    int key_packets;                   /* packets of it to go, */
+    uint8_t key[RTP_HEADER + 4];       /* the one of them that is sent next, */
+    uint32_t key_timestamp;            /* and when it went down: RFC 4733 section 2.5.1.1 */
     uint8_t audio[2 * STAMP_FRAME];    /* the frame before and this one */
     uint16_t audio_number;             /* RTP sequence of the newer one */
     int stamp_at;                      /* where in it the stamps lie */
@@ -38,8 +46,9 @@ struct list {
 };
 
 struct command {
-    enum { OPEN, CLOSE } what;
+    enum { OPEN, CLOSE, PRESS } what;
     int slot;
+    int event, payload; /* PRESS */
 };
 
 struct rtp_socket {

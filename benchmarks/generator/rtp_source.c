@@ -15,6 +15,7 @@
 #define LATE_TICKS 5
 #define RTCP_EVERY_TICKS 100
 #define RECEIVE_BUFFER (16 << 20)
+#define COMMANDS_A_STREAM 3 /* that may wait for the thread: open, close, and one for keys */
 
 static void start_stream(struct rtp_source *source, struct stream *stream)
 {
@@ -53,6 +54,7 @@ static void end_stream(struct rtp_source *source, struct stream *stream)
     }
     stream->result.n_after = stream->n_unstamped_run;
     stream->result.jitter_us = (uint32_t)stream->jitter;
+    stream->result.sent_jitter_us = (uint32_t)stream->sent_jitter;
     source->totals.n_open--;
 }
 
@@ -69,6 +71,12 @@ static void obey(struct rtp_source *source)
         struct stream *stream = &source->streams[source->taken[i].slot];
         if (source->taken[i].what == OPEN) {
             start_stream(source, stream);
+            continue;
+        }
+        if (source->taken[i].what == PRESS) {
+            stream->key_event = source->taken[i].event;
+            stream->key_payload = source->taken[i].payload;
+            stream->key_packets = KEY_PACKETS;
             continue;
         }
         end_stream(source, stream);
@@ -131,8 +139,8 @@ struct rtp_source *rtp_create(uint32_t max_streams)
     source->timer = -1;
     source->max_streams = max_streams;
     source->streams = calloc(max_streams, sizeof *source->streams);
-    source->commands = calloc(2 * (size_t)max_streams, sizeof *source->commands);
-    source->taken = calloc(2 * (size_t)max_streams, sizeof *source->taken);
+    source->commands = calloc(COMMANDS_A_STREAM * (size_t)max_streams, sizeof *source->commands);
+    source->taken = calloc(COMMANDS_A_STREAM * (size_t)max_streams, sizeof *source->taken);
     source->free_slots = calloc(max_streams, sizeof *source->free_slots);
     source->results = calloc(max_streams, sizeof *source->results);
     if (!source->streams || !source->commands || !source->taken || !source->free_slots || !source->results) {
@@ -250,7 +258,7 @@ int rtp_open(struct rtp_source *source, uint32_t id, int socket, struct sockaddr
     stamp_fill_tone(stream->packet + RTP_HEADER, stream->law, id);
 
     pthread_mutex_lock(&source->lock);
-    source->commands[source->n_commands++] = (struct command){OPEN, slot};
+    source->commands[source->n_commands++] = (struct command){.what = OPEN, .slot = slot};
     pthread_mutex_unlock(&source->lock);
     return slot;
 }
@@ -258,8 +266,18 @@ int rtp_open(struct rtp_source *source, uint32_t id, int socket, struct sockaddr
 void rtp_close(struct rtp_source *source, int slot)
 {
     pthread_mutex_lock(&source->lock);
-    source->commands[source->n_commands++] = (struct command){CLOSE, slot};
+    source->commands[source->n_commands++] = (struct command){.what = CLOSE, .slot = slot};
     pthread_mutex_unlock(&source->lock);
+}
+
+int rtp_press(struct rtp_source *source, int slot, int event, int payload)
+{
+    pthread_mutex_lock(&source->lock);
+    int has_room = source->n_commands < (int)source->max_streams; /* the rest is for opening and closing */
+    if (has_room)
+        source->commands[source->n_commands++] = (struct command){PRESS, slot, event, payload};
+    pthread_mutex_unlock(&source->lock);
+    return has_room ? 0 : -ENOBUFS;
 }
 
 int rtp_collect(struct rtp_source *source, struct rtp_result *results, int n_max)

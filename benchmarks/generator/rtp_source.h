@@ -44,6 +44,7 @@ struct rtp_result {
     int64_t latency_min_us;
     int64_t latency_max_us;
     uint32_t jitter_us;       /* RFC 3550 section 6.4.1, of the packets as they came in */
+    uint32_t sent_jitter_us;  /* the same of the packets that this stream sent, as they left here */
     struct sequence wire;     /* RTP sequence numbers: what the server sent */
     struct sequence stamps;   /* end to end */
 };
@@ -75,6 +76,9 @@ void rtp_destroy(struct rtp_source *source);
 int rtp_open(struct rtp_source *source, uint32_t id, int socket, struct sockaddr_in to, int law, uint32_t remote_ssrc);
 /* Stops sending and listening; the result comes with a later rtp_collect(), and the slot is free again. */
 void rtp_close(struct rtp_source *source, int slot);
+/* Press a key: `event` 0 to 15 of RFC 4733 in payload type `payload`, 100 ms in place of audio. One at a time: a key before the
+ * last one is up replaces it. The slot must be open. Returns 0, or -ENOBUFS when more keys wait than streams are possible. */
+int rtp_press(struct rtp_source *source, int slot, int event, int payload);
 int rtp_collect(struct rtp_source *source, struct rtp_result *results, int n_max);
 
 void rtp_read_totals(struct rtp_source *source, struct rtp_totals *totals);

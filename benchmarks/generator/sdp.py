@@ -11,6 +11,7 @@ class Media(NamedTuple):
     port: int
     law: int
     ssrc: int  # declared by another generator, which shares its ports between streams (RFC 5576); else 0
+    keys: int  # payload type of telephone events, 0 for none
 
 
 class NoCommonCodec(ValueError):
@@ -29,7 +30,7 @@ def describe(ip: str, port: int, law: int, ssrc: int) -> str:
 
 def read(text: str) -> Media:
     """Raises NoCommonCodec, ValueError if there is no audio line or no address."""
-    ip, port, formats, ssrc = "", 0, [], 0
+    ip, port, formats, ssrc, keys = "", 0, [], 0, 0
     for line in text.split("\r\n"):
         if line.startswith("c=IN IP4 "):
             ip = line[9:].strip()
@@ -38,9 +39,11 @@ def read(text: str) -> Media:
             port = int(number)
         elif line.startswith("a=ssrc:") and not ssrc:
             ssrc = int(line[7:].split()[0])
+        elif line.startswith("a=rtpmap:") and line.endswith(" telephone-event/8000"):
+            keys = int(line[9:].split()[0])
     if not ip or not port:
         raise ValueError("SDP without an audio stream")
     law = next((int(f) for f in formats if f in ("0", "8")), None)
     if law is None:
         raise NoCommonCodec(f"no G.711 in {formats}")
-    return Media(ip, port, law, ssrc if f"\r\ns={SESSION}\r\n" in text else 0)
+    return Media(ip, port, law, ssrc if f"\r\ns={SESSION}\r\n" in text else 0, keys)

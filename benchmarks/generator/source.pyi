@@ -21,6 +21,11 @@ class RtpSource:
         """
 
     def close(self, slot: int) -> None: ...
+    def press(self, slot: int, key: str, payload: int) -> None:
+        """A key for 100 ms, as RFC 4733 events of that payload type, in place of audio. The slot must be open.
+
+        ValueError if it is none of 0-9, *, #, A-D.
+        """
     def collect(self) -> list[StreamResult]:
         """The streams closed since the last call, in any order. A closed stream needs about 1 ms to appear."""
 

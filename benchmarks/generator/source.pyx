@@ -33,7 +33,7 @@ cdef extern from "rtp_source.h" nogil:
         uint16_t last_sent, last_heard
         uint32_t n_received, n_stamped, n_before, n_hole, n_after, n_silent, n_other, n_crossed, n_moved, n_lost_early, n_late, n_wire_late, n_ssrc, heard
         int64_t first_packet_ns, first_stamp_ns, last_stamp_ns, latency_min_us, latency_max_us
-        uint32_t jitter_us
+        uint32_t jitter_us, sent_jitter_us
         sequence wire, stamps
 
     struct rtp_totals:
@@ -50,12 +50,14 @@ cdef extern from "rtp_source.h" nogil:
     void rtp_destroy(rtp_source *source)
     int rtp_open(rtp_source *source, uint32_t id, int socket, sockaddr_in to, int law, uint32_t remote_ssrc)
     void rtp_close(rtp_source *source, int slot)
+    int rtp_press(rtp_source *source, int slot, int event, int payload)
     int rtp_collect(rtp_source *source, rtp_result *results, int n_max)
     void rtp_read_totals(rtp_source *source, rtp_totals *totals)
     void rtp_read_latencies(rtp_source *source, int side, uint64_t *buckets)
     int rtp_thread_id(const rtp_source *source)
 
 BUCKET_S = RTP_BUCKET_US / 1e6
+KEYS = "0123456789*#ABCD"  # RFC 4733 section 3.2: the place is the event
 
 
 cdef uint32_t _address(str ip) except? 0:
@@ -102,6 +104,12 @@ cdef class RtpSource:
 
     def close(self, int slot):
         rtp_close(self._source, slot)
+
+    def press(self, int slot, str key, int payload):
+        event = KEYS.find(key)
+        if event < 0 or len(key) != 1:
+            raise ValueError(f"no key of a telephone: {key!r}")
+        _checked(rtp_press(self._source, slot, event, payload), f"key {key}")
 
     def collect(self):
         cdef rtp_result results[64]

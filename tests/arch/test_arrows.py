@@ -84,6 +84,7 @@ ARROWS: dict[str, set[str]] = {
         "engine.whatif",
         "engine.records",  # searching old calls and recordings; SQLAlchemy stays inside
         "engine.trace",
+        "benchmarks",  # of the checkout; `agner bench` alone
         "click",
         "openpyxl",  # customers come in XLSX
         "rich",

@@ -123,6 +123,36 @@ def test_a_cancelled_call_leaves_nothing() -> None:
     asyncio.run(run())
 
 
+def test_a_phone_declines_rings_on_or_is_silent_as_it_is_told() -> None:
+    async def run() -> None:
+        async with phones() as (callers, agents, _):
+            agents.declines = lambda user: user == "2001"
+            agents.rings_s = lambda user: None
+            callers.dial("2001", AGENTS, "491", talk_s=0.5)
+            callers.dial("2002", AGENTS, "492", talk_s=0.5, patience_s=1.0)
+            await until_ended(callers, agents)
+            agents.silent = True
+            callers.dial("2003", AGENTS, "493", talk_s=0.5, patience_s=1.0)
+            await until_ended(callers)
+            assert [r.failure for r in callers.records] == ["486 Busy Here", "out of patience", "out of patience"]
+            assert [r.failure for r in agents.records] == ["declined", "cancelled"]
+
+    asyncio.run(run())
+
+
+def test_a_carrier_takes_calls_to_one_number_at_once() -> None:
+    async def run() -> None:
+        async with phones() as (callers, agents, _):
+            agents.has_lines = True
+            for n in range(3):
+                callers.dial("2000", AGENTS, f"49{n}", talk_s=0.5)
+            await until_ended(callers, agents)
+            assert [r.failure for r in callers.records + agents.records] == [""] * 6
+            assert not agents.busy
+
+    asyncio.run(run())
+
+
 def test_nobody_there_is_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.generator.sip.TIMEOUT_S", 1.2)
 

@@ -4,6 +4,7 @@ The clean relay is the control of the others: without a fault nothing may be rep
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -248,3 +249,45 @@ def test_streams_are_a_limited_number() -> None:
     assert [result["id"] for result in collected(source, 1)] == [1]
     source.open(3, socket, IP, 9, PCMA)
     source.stop()
+
+
+def test_a_key_goes_out_as_one_event_and_audio_goes_on_after_it() -> None:
+    """RFC 4733 section 2.5.1: one timestamp, a growing duration, the end three times, marker on the first packet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far_end:
+        far_end.bind((IP, RELAY_PORT))
+        far_end.settimeout(5)
+        source = RtpSource(max_streams=4)
+        slot = source.open(9, source.add_socket(IP, CALLER_PORT, 0), IP, RELAY_PORT, PCMA)
+        source.start()
+        packets = [far_end.recv(512) for _ in range(5)]
+        source.press(slot, "#", 101)
+        while len(packets) < 30:
+            packets.append(far_end.recv(512))
+        source.stop()
+    keys = [packet for packet in packets if packet[1] & 0x7F == 101]
+    assert [packet[1] >> 7 for packet in keys] == [1, 0, 0, 0, 0, 0, 0]
+    assert len({packet[4:8] for packet in keys}) == 1
+    events = [(packet[12], packet[13] >> 7, int.from_bytes(packet[14:16], "big")) for packet in keys]
+    assert events == [(11, 0, 160), (11, 0, 320), (11, 0, 480), (11, 0, 640), *3 * [(11, 1, 800)]]
+    numbers = [int.from_bytes(packet[2:4], "big") for packet in packets]
+    assert numbers == list(range(len(packets)))
+    times = [int.from_bytes(packet[4:8], "big") for packet in packets if packet not in keys]
+    assert {(after - before) % 2**32 for before, after in zip(times, times[1:], strict=False)} == {160, 8 * 160}
+
+
+@pytest.mark.parametrize("key", ["", "12", "x"])
+def test_what_is_no_key_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="no key of a telephone"):
+        RtpSource(max_streams=4).press(0, key, 101)
+
+
+def test_the_pace_of_what_was_sent_is_known() -> None:
+    source = RtpSource(max_streams=4)
+    slot = source.open(9, source.add_socket(IP, CALLER_PORT, 0), IP, RELAY_PORT, PCMA)
+    source.start()
+    time.sleep(0.5)
+    source.close(slot)
+    time.sleep(0.05)
+    (result,) = source.collect()
+    source.stop()
+    assert result["n_sent"] > 10 and result["sent_jitter_us"] > 0
