@@ -99,8 +99,8 @@ class Floor:
         loop = asyncio.get_running_loop()
         if kind.keys:
             leg.on_answer = lambda: loop.call_later(kind.keys_after_s, leg.press, kind.keys)
-        if kind.gives_up_s:
-            loop.call_later(self._within(kind.gives_up_s), self.callers.give_up, leg)
+        if kind.ends == "gives up":
+            loop.call_later(self._within(kind.gives_up_s or self.scenario.talk_s), self.callers.give_up, leg)
 
     def collect(self) -> None:
         for result in self.source.collect():

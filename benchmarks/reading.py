@@ -100,8 +100,8 @@ def _kind(name: str, value: Value) -> Kind:
             read["keys_after_s"] = scalars.duration(item)
         if item := kind.get("gives up after"):
             read["gives_up_s"] = _stretch(item)
-    if (read.get("ends") == "gives up") != ("gives_up_s" in read):
-        value.complain("`ends: gives up` and `gives up after` go together")
+    if "gives_up_s" in read and read.get("ends") != "gives up":
+        value.complain("`gives up after` goes with `ends: gives up`")
     return Kind(**read)
 
 

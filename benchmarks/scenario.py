@@ -46,7 +46,7 @@ class Kind:
     )
     keys: str = ""
     keys_after_s: float = 1.0  # from the answer on
-    gives_up_s: Stretch | None = None  # from dialling on
+    gives_up_s: Stretch | None = None  # from dialling on; None: as long as others talk
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,14 +94,14 @@ def test_a_mistake_in_a_scenario_has_its_place(tmp_path: Path) -> None:
 
 # What each scenario is made smaller by, so that it still meets all that it is about.
 SMALL = {
-    "churn": "--rate 8 --duration 8 --agents 30",
-    "fail-over": "--rate 5 --talk 1 --duration 6",
-    "full-house": "--calls 30 --rate 20 --agents 5 --duration 8",
-    "long-talks": "--rate 5 --talk 3 --duration 3",
-    "mixed-day": "--rate 6 --duration 6",
-    "music": "--rate 5 --duration 3",
-    "short-calls": "--rate 20 --duration 3",
-    "spot": "--rate 10 --duration 3 --agents 5",
+    "churn": "--rate 8 --talk 1 --duration 5 --agents 30",
+    "fail-over": "--rate 5 --talk 1 --duration 5",
+    "full-house": "--calls 20 --rate 20 --talk 1 --agents 4 --duration 4",
+    "long-talks": "--rate 5 --talk 2 --duration 2",
+    "mixed-day": "--rate 6 --talk 1 --duration 4",
+    "music": "--rate 5 --talk 2 --duration 2",
+    "short-calls": "--rate 20 --duration 2",
+    "spot": "--rate 10 --talk 2 --duration 2 --agents 5",
     "start": "--rate 5 --duration 2",
     "steady": "--rate 5 --talk 2 --duration 3",
 }

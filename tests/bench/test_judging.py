@@ -84,7 +84,7 @@ def test_all_mistakes_of_a_scenario_are_told_with_their_places(tmp_path: Path) -
         "1:30: talk: 2s is less than 5s",
         "1:47: arrivals: 'refil' is not known here (refill?)",
         "1:61: the shares make 50%, not 100%",
-        "1:65: `ends: gives up` and `gives up after` go together",
+        "1:65: `gives up after` goes with `ends: gives up`",
         "1:104: keys: '1x' is no row of keys (0-9, *, #)",
         "2:17: codec: 'G729' is not known here (one of: PCMA, PCMU)",
         "2:31: record: 'mp3' is not known here (one of: wav, flac, none)",
