@@ -15,7 +15,7 @@ from benchmarks.generator.counts import StreamResult
 from benchmarks.generator.source import BUCKET_S, RtpSource
 
 IP = "127.0.0.30"
-CALLER_PORT, AGENT_PORT, RELAY_PORT = 40900, 50900, 41000
+CALLER_PORT, AGENT_PORT, RELAY_PORT, KEY_PORT = 40900, 50900, 41000, 40950
 PCMA, PCMU = 8, 0
 SECONDS = 2.5
 
@@ -257,7 +257,7 @@ def test_a_key_goes_out_as_one_event_and_audio_goes_on_after_it() -> None:
         far_end.bind((IP, RELAY_PORT))
         far_end.settimeout(5)
         source = RtpSource(max_streams=4)
-        slot = source.open(9, source.add_socket(IP, CALLER_PORT, 0), IP, RELAY_PORT, PCMA)
+        slot = source.open(9, source.add_socket(IP, KEY_PORT, 0), IP, RELAY_PORT, PCMA)
         source.start()
         packets = [far_end.recv(512) for _ in range(5)]
         source.press(slot, "#", 101)
@@ -283,7 +283,7 @@ def test_what_is_no_key_is_refused(key: str) -> None:
 
 def test_the_pace_of_what_was_sent_is_known() -> None:
     source = RtpSource(max_streams=4)
-    slot = source.open(9, source.add_socket(IP, CALLER_PORT, 0), IP, RELAY_PORT, PCMA)
+    slot = source.open(9, source.add_socket(IP, KEY_PORT + 2, 0), IP, RELAY_PORT, PCMA)
     source.start()
     time.sleep(0.5)
     source.close(slot)
