@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.logging import RichHandler
 
 from engine.app import Daemon, StartError
 from engine.callflow.plan import PlanBook
@@ -43,6 +42,8 @@ def run(folder: Path, log_level: str, quiet: bool) -> None:
 def _log_to_stderr(level: str) -> None:
     handler: logging.Handler
     if sys.stderr.isatty():
+        from rich.logging import RichHandler  # a service starts without it, and sooner
+
         handler = RichHandler(show_path=False)
     else:
         handler = logging.StreamHandler()
