@@ -132,7 +132,13 @@ class Daemon:
         return self._process.pid
 
     def version(self) -> str:
-        return str(ask(self.control, "status")["version"])
+        return str(self._status()["version"])
+
+    def _status(self) -> dict[str, Any]:
+        try:
+            return ask(self.control, "status")
+        except ControlError as error:
+            raise SwitchError(f"the daemon does not answer: {error}\n{self._last_words()}") from None
 
     def usage(self) -> Usage:
         try:
@@ -141,7 +147,7 @@ class Daemon:
             raise SwitchError(f"the daemon died (exit code {self._process.poll()})\n{self._last_words()}") from None
 
     def held(self) -> dict[str, int]:
-        status = ask(self.control, "status")
+        status = self._status()
         return {name: n for name in ("n_calls", "n_legs") if (n := status.get(name))}
 
     def is_alive(self) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from benchmarks.floor import Floor
 from benchmarks.generator.phones import Leg
+from benchmarks.layout import SwitchError
 from benchmarks.seen import Seen
 
 ENDING_AT_ONCE = 10  # 500 a second: the end of a run is no test of it
@@ -41,6 +42,7 @@ async def play(floor: Floor, progress: Progress) -> Seen:
     finally:
         calling.cancel()
         watching.cancel()
+        await asyncio.gather(calling, watching, return_exceptions=True)
     return _end(floor, seen)
 
 
@@ -80,7 +82,11 @@ async def _refill(floor: Floor, until: float) -> None:
 async def _watch(floor: Floor, seen: Seen, show: Callable[[str], None]) -> None:
     while True:
         floor.collect()
-        seen.samples.append(floor.sample())
+        try:
+            seen.samples.append(floor.sample())
+        except SwitchError:
+            floor.stopping.set()  # it died; play() meets the same, and raises it
+            return
         n_failed = sum(bool(record.failure) for record in floor.callers.records)
         n_waiting = max(0, floor.n_in - floor.n_talking)
         show(f"{floor.n_dialled} calls, {floor.n_talking} talking, {n_waiting} waiting, {n_failed} failed")

@@ -1,6 +1,7 @@
 """`agner bench` as its user meets it: the last line, what is kept, exit codes, Ctrl-C; short runs, with the daemon."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -90,6 +91,23 @@ def test_a_mistake_in_a_scenario_has_its_place(tmp_path: Path) -> None:
     _, errors = bench.communicate(timeout=30)
     assert bench.returncode == 2
     assert f"{file}:2:12: unknown key 'a secnd' in callers (a second?)" in errors
+
+
+@pytest.mark.live
+def test_a_daemon_that_dies_is_told_and_nothing_is_measured(tmp_path: Path) -> None:
+    bench = start(tmp_path, *"steady --rate 5 --talk 1 --duration 30".split())
+    assert bench.stderr
+    for line in bench.stderr:
+        if (found := re.search(r"(\d+) calls", line)) and int(found[1]) > 5:
+            break
+    (daemon,) = [int(pid) for pid in children(bench.pid)]
+    os.kill(daemon, signal.SIGKILL)
+    _, errors = bench.communicate(timeout=60)
+    assert bench.returncode == 2 and "the daemon died" in errors
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 # What each scenario is made smaller by, so that it still meets all that it is about.
