@@ -226,10 +226,9 @@ class Asterisk:
         )
 
     def usage(self) -> Usage:
-        try:
-            return Usage.of(self._process.pid, time.time())
-        except (FileNotFoundError, ProcessLookupError):
-            raise SwitchError(f"Asterisk died\n{self._last_words()}") from None
+        if self._process.poll() is not None:
+            raise SwitchError(f"Asterisk died (exit code {self._process.returncode})\n{self._last_words()}")
+        return Usage.of(self._process.pid, time.time())
 
     def held(self) -> dict[str, int]:
         rows = self._ask("core show channels count").split("\n")

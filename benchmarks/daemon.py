@@ -141,10 +141,9 @@ class Daemon:
             raise SwitchError(f"the daemon does not answer: {error}\n{self._last_words()}") from None
 
     def usage(self) -> Usage:
-        try:
-            return Usage.of(self.pid, time.time())
-        except (FileNotFoundError, ProcessLookupError):
-            raise SwitchError(f"the daemon died (exit code {self._process.poll()})\n{self._last_words()}") from None
+        if not self.is_alive():
+            raise SwitchError(f"the daemon died (exit code {self._process.returncode})\n{self._last_words()}")
+        return Usage.of(self.pid, time.time())
 
     def held(self) -> dict[str, int]:
         status = self._status()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,28 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 AGNER = Path(sys.executable).with_name("agner")
 
 
+begun: list[subprocess.Popen[str]] = []
+
+
 def start(output: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [str(AGNER), "bench", "--output", str(output), *arguments]
-    return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    begun.append(subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    return begun[-1]
+
+
+@pytest.fixture(autouse=True)
+def none_is_left_behind() -> Iterator[None]:
+    """A run that a failed test gave up would keep its ports, and its daemon, from the next one."""
+    yield
+    while begun:
+        bench = begun.pop()
+        if bench.poll() is None:
+            bench.send_signal(signal.SIGINT)
+            try:
+                bench.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                bench.kill()
+                bench.communicate()
 
 
 def last_line(output: str) -> dict[str, Any]:
