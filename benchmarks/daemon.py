@@ -121,9 +121,12 @@ class Daemon:
         self.start_s = time.monotonic() - begun
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
+    async def __aexit__(self, kind: object, *exception: object) -> None:
         try:
-            await self._end()
+            if kind is SwitchError:
+                self._kill()  # what went wrong is told already
+            else:
+                await self._end()
         finally:
             self._clean()
 
