@@ -121,9 +121,9 @@ class Daemon:
         self.start_s = time.monotonic() - begun
         return self
 
-    async def __aexit__(self, kind: object, *exception: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         try:
-            if kind is SwitchError:
+            if exception[0] is SwitchError:
                 self._kill()  # what went wrong is told already
             else:
                 await self._end()
