@@ -48,7 +48,9 @@ class ControlServer:
         finally:
             os.umask(mask)
         self._server.requests = self._requests
-        threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
+        self._is_open = True
+        self._listener = threading.Thread(target=self._listen, name="control", daemon=True)
+        self._listener.start()
 
     def serve(self, answer: Answer) -> None:
         """Answer what was asked since the last round. `answer` raises ControlError to refuse; a Future from it is an
@@ -66,9 +68,15 @@ class ControlServer:
                 future.set_exception(ControlError(f"{type(error).__name__}: {error}"))
 
     def close(self) -> None:
-        self._server.shutdown()
+        self._is_open = False
+        self._server.socket.shutdown(socket.SHUT_RDWR)  # which wakes the listener
+        self._listener.join()
         self._server.server_close()
         self._path.unlink(missing_ok=True)
+
+    def _listen(self) -> None:
+        while self._is_open:  # serve_forever() would look twice a second whether it is to end
+            self._server.handle_request()
 
 
 def ask(path: Path, verb: str, **arguments: Any) -> Any:
