@@ -8,8 +8,10 @@ by poll(), never raised. A path is used once.
 """
 
 import contextlib
+import errno
 import logging
 import os
+import shutil
 import threading
 import time
 from collections import deque
@@ -29,6 +31,7 @@ RING_S = 1.5  # how long the thread may stand still before audio is lost
 STAMP_S = 0.5  # how often a file's header is brought up to date, so that it plays after a crash
 RETRY_S = 1.0
 BLOCK = 1 << 16  # samples of silence written at once
+ROOM_BYTES = 1 << 16  # what all recordings together want at once; a disk with less is full
 FORMATS = ("wav", "flac")
 FLAC_BLOCK = 4096  # samples that libFLAC gathers before it writes a frame
 SPEECH_S = 0.02  # speech is counted in blocks of this length ...
@@ -130,7 +133,7 @@ class AudioFile:
             # soundfile asserts that all was written, which a full disk does not do.
             self._n_missing += len(audio)
             self._retry_at = now + RETRY_S
-            self.trouble = str(error) or "the disk took only a part"
+            self.trouble = _reason(error, self.path)
             self._shut()
 
     def _put(self, audio: Frames) -> None:
@@ -193,6 +196,14 @@ def _close(file: soundfile.SoundFile) -> None:
     """soundfile's own close() begins with an fsync, and all other recordings would wait for the disk."""
     soundfile._snd.sf_close(file._file)
     file._file = None
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """For the operator. libsndfile says "System error" of whatever the system refuses."""
+    with contextlib.suppress(OSError):
+        if not isinstance(error, OSError) and shutil.disk_usage(path.parent).free < ROOM_BYTES:
+            return os.strerror(errno.ENOSPC)
+    return str(error) or "the disk took only a part"
 
 
 def stamp_flac(path: Path, n_frames: int) -> None:

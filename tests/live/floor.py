@@ -23,6 +23,7 @@ from tests.live import ear
 AGNER = Path(sys.executable).parent / "agner"
 CONFIG = Path(__file__).parent / "config"
 HOST = "127.0.0.1"
+RECORDINGS = "var/recordings"
 PROMPTS = {"welcome": ear.WELCOME, "sorry": ear.SORRY, "engaged": ear.ENGAGED, "closed": ear.CLOSED}
 PROMPT_S, MUSIC_S = 0.6, 2.0
 START_S, STOP_S = 15.0, 20.0
@@ -52,10 +53,11 @@ def write_prompts(folder: Path) -> None:
 
 
 class Daemon:
-    """`changes` go into switch.yaml, section by section. The folder is its working directory; its state is in var/."""
+    """`changes` go into switch.yaml, section by section. The folder is its working directory; its state is in var/.
+    `disk_kb`: the size of a file system for the recordings alone, which the daemon sees and nobody else."""
 
-    def __init__(self, folder: Path, port: int, rtp_from: int, **changes: Row) -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, folder: Path, port: int, rtp_from: int, disk_kb: int = 0, **changes: Row) -> None:
+        self.folder, self.port, self._disk_kb = folder, port, disk_kb
         self.socket = folder / "var" / "agner.sock"
         self.expected_errors: list[str] = []  # parts of log lines that a test brings about
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,6 +89,10 @@ class Daemon:
         """Without waiting whether it comes up."""
         with (self.folder / "log").open("ab") as log:
             command = [str(AGNER), "--config", "config", "run", "--quiet"]
+            if self._disk_kb:
+                mount = f'mkdir -p "$0" && mount -t tmpfs -o size={self._disk_kb}k agner "$0" && exec "$@"'
+                namespace = "-m" if os.geteuid() == 0 else "-rm"
+                command = ["unshare", namespace, "sh", "-c", mount, RECORDINGS, *command]
             self._process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return self._process
 
@@ -107,6 +113,11 @@ class Daemon:
     def exit_code(self, within_s: float = STOP_S) -> int:
         assert self._process
         return self._process.wait(within_s)
+
+    def recordings(self) -> Path:
+        """As the daemon sees the folder."""
+        assert self._process
+        return Path(f"/proc/{self._process.pid}/root{self.folder.resolve()}/{RECORDINGS}")
 
     def close(self) -> None:
         if self._process and self.is_alive():
