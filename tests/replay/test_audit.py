@@ -4,14 +4,16 @@ import json
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from engine.acd import face, floor
+from engine.acd import Acd, face, floor
 from engine.audit import audit, runs
+from engine.callflow import events as ev
 from engine.callflow import plan, steps
 from engine.callflow.staff import Agent, Queue, Serves, Staff
 from engine.encoding import encode
@@ -36,6 +38,30 @@ def test_every_assignment_of_very_many_days_keeps_the_rules(tmp_path: Path) -> N
     for seed in range(10_000, 15_000):
         (run,) = runs(random_day(seed, tmp_path / str(seed)))
         assert run.problems == [], seed
+
+
+def test_who_leaves_has_no_group_that_is_named_later(tmp_path: Path) -> None:
+    """A reload takes away the only agent of a group, who talks. A caller whom only that group may serve is told that
+    nobody could; another, whom the agent's skills would do for, may wait for whoever comes."""
+    staff = Staff(("english",), {"sales": Queue("sales")}, {agent.id: agent for agent in AGENTS}, ("vip",))
+    without_amy = replace(staff, agents={name: agent for name, agent in staff.agents.items() if name != "amy"})
+    plain = step(1, leave_without_skill=True)
+    vips = step(2, leave_without_skill=True, turns=(steps.Turn(("vip",)),))
+    with traced(tmp_path) as (_, tell, begins_file):
+        acd = Acd(staff, plan.PlanBook((plain,), {}, {}), 9, 0.0, tell, 1, begins_file)
+        acd.log_in("amy", 1.0)
+        acd.ready("amy", 1.0)
+        acd.enqueue("talks", plain, 2.0)
+        (number,) = [event.offer for _, event in acd.take_events() if isinstance(event, ev.AgentReserved)]
+        acd.take(number, 3.0)
+        acd.apply(without_amy, plan.PlanBook((plain, vips), {}, {}), 4.0)
+        acd.enqueue("of the group", vips, 5.0)
+        acd.enqueue("of anybody", plain, 5.0)
+        ended = [(call, event) for call, event in acd.take_events() if isinstance(event, ev.WaitEnded)]
+        assert ended == [("of the group", ev.WaitEnded("no_skill"))]
+        acd.stop(6.0)
+    (run,) = runs(days.lines(tmp_path))
+    assert run.problems == []
 
 
 def test_audit_reads_files_and_folders(tmp_path: Path) -> None:
