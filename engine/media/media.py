@@ -7,7 +7,7 @@ stream stands takes effect when it does. Engine thread only, after the pjsua lib
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,39 @@ def queue_audio(leg: int) -> tuple[str, int]:
     return "queue audio", leg
 
 
+class LegWays:
+    """Implements Ways for legs, known by number, and their queue audios. Past the bridge go two legs that talk, and a
+    leg that hears nothing but its queue audio. Whether a leg's codec and keys allow it, its RTP says (rtp_leg.h)."""
+
+    connect = staticmethod(ports.connect)
+    disconnect = staticmethod(ports.disconnect)
+
+    def __init__(self, legs: dict[int, Leg]) -> None:
+        self._legs = legs
+
+    def relay(self, one: Hashable, slot: int, other: Hashable, other_slot: int) -> bool:
+        stream, other_stream = self._stream(one), self._stream(other)
+        if stream is None or other_stream is None:
+            return False
+        return ports.relay(stream, slot, other_stream, other_slot)
+
+    def feed(self, source: Hashable, listener: Hashable, slot: int) -> bool:
+        stream = self._stream(listener)
+        if stream is None or not isinstance(listener, int) or source != queue_audio(listener):
+            return False
+        audio = self._legs[listener].queue_audio
+        return audio is not None and audio.feed(stream, slot)
+
+    def end_direct(self, one: Hashable, other: Hashable) -> None:
+        for party in (one, other):
+            if (stream := self._stream(party)) is not None:
+                ports.bridge_again(stream)
+
+    def _stream(self, party: Hashable) -> int | None:
+        leg = self._legs.get(party) if isinstance(party, int) else None
+        return None if leg is None else leg.stream
+
+
 class Media:
     def __init__(self, sounds: Sounds, recording_rate: int = 8000) -> None:
         """`sounds` must be at the bridge's rate; recordings are written at `recording_rate` Hz."""
@@ -66,14 +99,15 @@ class Media:
         self._prompts: dict[tuple[str, str], ports.Sound] = {}
         self._music: dict[str, ports.Sound] = {}
         self.renew(sounds)
-        self._mixer = Mixer(ports.connect, ports.disconnect)
         self._recorder = Recorder(recording_rate)
         self._files = Files(sounds.rate)
         self._legs: dict[int, Leg] = {}
+        self._mixer = Mixer(LegWays(self._legs))
         self._of_stream: dict[int, int] = {}  # pjsua's number of a call -> leg
         self._reading: set[int] = set()  # legs with plays that wait for files
         self._ended: list[tuple[int, int]] = []  # plays with nothing to hear: leg, play
         self._troubles: list[RecordingTrouble] = []
+        self._dropped: list[ports.QueueAudio] = []  # to be closed once nobody hears them
         ports.install_tap()
 
     def renew(self, sounds: Sounds) -> None:
@@ -106,6 +140,7 @@ class Media:
             self._stop_record(leg, which, discard=False)
         self._drop_queue_audio(leg, state)
         self._mixer.remove(leg)
+        self._close_dropped()
         if state.stream is not None and self._of_stream.get(state.stream) == leg:
             del self._of_stream[state.stream]
         del self._legs[leg]
@@ -120,9 +155,7 @@ class Media:
         if missing:
             raise MediaError(f"no prompt {', '.join(missing)} in language {language}")
         state = self._leg(leg)
-        wanted = Play(
-            play, [self._prompts[language, i] if isinstance(i, str) else self._files.read(i) for i in items]
-        )
+        wanted = Play(play, [self._prompts[language, i] if isinstance(i, str) else self._files.read(i) for i in items])
         if state.reading or not wanted.is_ready():
             state.reading.append(wanted)
             self._reading.add(leg)
@@ -157,19 +190,23 @@ class Media:
             state.queue_audio.set_music(None)
         else:
             self._drop_queue_audio(leg, state)
+            self._close_dropped()
 
     # ---- who hears whom
 
     def bridge(self, leg: int, other: int) -> None:
         """The two hear each other, and from that frame on nothing else: music and prompts of both end before it."""
-        for party in (leg, other):
-            self._drop_queue_audio(party, self._leg(party))
-        self._mixer.join(leg, other)
-        self._mixer.join(other, leg)
+        with self._mixer.at_once():
+            for party in (leg, other):
+                self._drop_queue_audio(party, self._leg(party))
+            self._mixer.join(leg, other)
+            self._mixer.join(other, leg)
+        self._close_dropped()
 
     def unbridge(self, leg: int, other: int) -> None:
-        self._mixer.part(leg, other)
-        self._mixer.part(other, leg)
+        with self._mixer.at_once():
+            self._mixer.part(leg, other)
+            self._mixer.part(other, leg)
 
     # ---- recording
 
@@ -238,8 +275,10 @@ class Media:
     def _queue_audio(self, leg: int, state: Leg) -> ports.QueueAudio:
         if state.queue_audio is None:
             state.queue_audio = ports.QueueAudio(leg)
-            self._mixer.place(queue_audio(leg), state.queue_audio.slot)
-            self._mixer.join(queue_audio(leg), leg)
+            audio = state.queue_audio
+            with self._mixer.at_once():
+                self._mixer.place(queue_audio(leg), lambda: audio.slot)
+                self._mixer.join(queue_audio(leg), leg)
         return state.queue_audio
 
     def _start_play(self, leg: int, state: Leg, wanted: Play) -> None:
@@ -285,7 +324,13 @@ class Media:
         state.plays.clear()
         state.reading.clear()
         if state.queue_audio is not None:
-            state.queue_audio.close()
+            state.queue_audio.mute()
+            self._dropped.append(state.queue_audio)
             state.queue_audio = None
             state.has_music = False
             self._mixer.remove(queue_audio(leg))
+
+    def _close_dropped(self) -> None:
+        """The queue audios that nobody hears any more."""
+        while self._dropped:
+            self._dropped.pop().close()

@@ -31,6 +31,19 @@ def n_slots() -> int:
 def pool_use(named: bytes = b"") -> tuple[int, int]:
     """PJSIP's memory pools in use whose name begins so: how many, bytes."""
 
+# ---- past the bridge
+
+def relay(stream: int, slot: int, other: int, other_slot: int) -> bool:
+    """The two legs hear each other's packets directly, until one of them is linked or fed again. False: one of them
+    must stay with the bridge (SRTP, not G.711, held, its keys are heard in its audio). See rtp_leg.h."""
+
+def bridge_again(stream: int) -> None:
+    """What this leg hears, and the leg that it was relayed to, comes from the bridge. Twice is once."""
+
+def rtp_counts(stream: int) -> tuple[str, int, int, int] | None:
+    """Whence comes what the leg hears ("bridge", "leg", "queue audio"); packets sent, received, and refused because
+    they came from a third address. None: it has no stream."""
+
 # ---- queue audio
 
 class Sound:
@@ -40,11 +53,17 @@ class Sound:
     def __len__(self) -> int: ...
 
 class QueueAudio:
-    """Looping music with prompts over it, as a port in the bridge. See queue_audio_port.h."""
-
-    slot: int
+    """Looping music with prompts over it, for one leg. See queue_audio_port.h."""
 
     def __init__(self, leg: int) -> None: ...
+    @property
+    def slot(self) -> int:
+        """In the bridge, which it enters when this is first asked for."""
+
+    def feed(self, stream: int, slot: int) -> bool:
+        """The leg hears it directly, until it is linked again; False: as for relay(). Not in the bridge at the same
+        time, and bridge_again() before it is closed."""
+
     def set_music(self, music: Sound | None) -> None:
         """From its beginning, faded in; None fades it out over 5 ms. It is kept alive until the port is gone."""
 
@@ -54,6 +73,9 @@ class QueueAudio:
 
     def cancel(self) -> None:
         """All prompts, fading over 5 ms; no news."""
+
+    def mute(self) -> None:
+        """Not a sample from the next frame on."""
 
     def close(self) -> None:
         """Not a sample from the next frame on; the port leaves the bridge. Twice is once."""

@@ -95,11 +95,26 @@ cdef extern from "recording_tap_port.h" nogil:
     enum agner_recording:
         AGNER_CALL
         AGNER_MESSAGE
-    void agner_tap_install(agner_news_ring *)
+    pj_status_t agner_tap_install(agner_news_ring *)
     void agner_tap_uninstall()
     void agner_tap_record(int, agner_recording, agner_recording_ring *)
     int agner_tap_count(int)
     unsigned agner_tap_rate(int)
+
+cdef extern from "rtp_leg.h" nogil:
+    enum agner_source:
+        AGNER_FROM_BRIDGE
+        AGNER_FROM_LEG
+        AGNER_FROM_QUEUE_AUDIO
+    struct agner_rtp_counts:
+        agner_source source
+        char law
+        unsigned n_foreign, n_sent, n_received
+        int64_t heard_ns
+    pj_status_t agner_rtp_relay(int, int, int, int)
+    pj_status_t agner_rtp_feed(int, int, pjmedia_port *)
+    void agner_rtp_bridge(int)
+    bint agner_rtp_count(int, agner_rtp_counts *)
 
 RECORDABLE = AGNER_RECORDABLE
 CALL = <int>AGNER_CALL
@@ -164,6 +179,25 @@ def pool_use(bytes named=b""):
     return n_pools, n_bytes
 
 
+# ---- past the bridge
+
+
+def relay(int stream, int slot, int other, int other_slot):
+    return agner_rtp_relay(stream, slot, other, other_slot) == 0
+
+
+def bridge_again(int stream):
+    agner_rtp_bridge(stream)
+
+
+def rtp_counts(int stream):
+    cdef agner_rtp_counts counts
+    if not agner_rtp_count(stream, &counts):
+        return None
+    source = {AGNER_FROM_BRIDGE: "bridge", AGNER_FROM_LEG: "leg", AGNER_FROM_QUEUE_AUDIO: "queue audio"}[counts.source]
+    return source, counts.n_sent, counts.n_received, counts.n_foreign
+
+
 # ---- queue audio
 
 
@@ -184,15 +218,14 @@ cdef class Sound:
 
 cdef class QueueAudio:
     cdef pjmedia_port *port
-    cdef readonly int slot
+    cdef int slot_or_none
     cdef unsigned number
 
     def __cinit__(self, int leg):
         global n_queue_audios
         cdef pjmedia_port *master = bridge()
-        cdef pj_pool_t *pool
         cdef pj_status_t status
-        self.slot = -1
+        self.slot_or_none = -1
         n_queue_audios += 1
         self.number = n_queue_audios
         status = agner_queue_audio_create(&pjsua_var.cp.factory, PJMEDIA_PIA_SRATE(&master.info),
@@ -201,15 +234,25 @@ cdef class QueueAudio:
             raise failure("queue audio", status)
         held[self.number] = deque()
         held_music[self.number] = set()
-        # The conference takes only the factory from this pool.
-        pool = pj_pool_create(&pjsua_var.cp.factory, "queue-audio-add", 512, 512, NULL)
-        status = pjsua_conf_add_port(pool, self.port, &self.slot)
-        pj_pool_release(pool)
-        if status != 0:
-            self.slot = -1
-            pjmedia_port_destroy(self.port)
-            self.port = NULL
-            raise failure("queue audio", status)
+
+    @property
+    def slot(self):
+        cdef pj_pool_t *pool
+        cdef pj_status_t status
+        self.check()
+        if self.slot_or_none < 0:
+            # The conference takes only the factory from this pool.
+            pool = pj_pool_create(&pjsua_var.cp.factory, "queue-audio-add", 512, 512, NULL)
+            status = pjsua_conf_add_port(pool, self.port, &self.slot_or_none)
+            pj_pool_release(pool)
+            if status != 0:
+                self.slot_or_none = -1
+                raise failure("queue audio", status)
+        return self.slot_or_none
+
+    def feed(self, int stream, int slot):
+        self.check()
+        return agner_rtp_feed(stream, slot, self.port) == 0
 
     def __dealloc__(self):
         self.close()
@@ -235,10 +278,15 @@ cdef class QueueAudio:
         self.check()
         agner_queue_audio_cancel(self.port)
 
+    def mute(self):
+        self.check()
+        agner_queue_audio_mute(self.port)
+
     cpdef close(self):
         if self.port != NULL:
             agner_queue_audio_mute(self.port)
-            pjsua_conf_remove_port(self.slot)
+            if self.slot_or_none >= 0:
+                pjsua_conf_remove_port(self.slot_or_none)
             pjmedia_port_destroy(self.port)
             self.port = NULL
 
@@ -304,7 +352,9 @@ def n_held():
 
 def install_tap():
     bridge()
-    agner_tap_install(&news_ring)
+    cdef pj_status_t status = agner_tap_install(&news_ring)
+    if status != 0:
+        raise failure("the RTP thread", status)
 
 
 def uninstall_tap():

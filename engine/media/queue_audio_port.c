@@ -40,6 +40,8 @@ struct queue_audio_port {
     _Atomic(const struct agner_sound *) wanted_music;
     atomic_bool muted;
 
+    atomic_flag is_rendering;
+
     /* written by get_frame */
     atomic_uint tail; /* prompts done since creation */
     const struct agner_sound *music;
@@ -146,6 +148,12 @@ static bool render_music(struct queue_audio_port *port, bool speaking, pj_int16_
     const struct agner_sound *wanted = atomic_load_explicit(&port->wanted_music, memory_order_acquire);
     bool heard = false;
 
+    if (wanted && port->music == wanted && !speaking && port->music_gain == UNITY &&
+        n < wanted->n_samples - port->music_at) { /* nearly always */
+        pjmedia_copy_samples(out, wanted->samples + port->music_at, n);
+        port->music_at += n;
+        return true;
+    }
     for (unsigned i = 0; i < n; ++i) {
         if (port->music != wanted) {
             port->music_gain = toward(port->music_gain, 0, port->cut_step);
@@ -212,25 +220,42 @@ static void render_prompts(struct queue_audio_port *port, unsigned tail, unsigne
     }
 }
 
-static pj_status_t queue_audio_get_frame(pjmedia_port *this_port, pjmedia_frame *frame)
+static bool render(struct queue_audio_port *port, pj_int16_t *out, unsigned n)
 {
-    struct queue_audio_port *port = (struct queue_audio_port *)this_port;
-    unsigned n = PJMEDIA_PIA_SPF(&this_port->info);
     unsigned cancel_to = atomic_load_explicit(&port->cancel_to, memory_order_acquire);
     unsigned head = atomic_load_explicit(&port->head, memory_order_acquire);
     unsigned tail = atomic_load_explicit(&port->tail, memory_order_relaxed);
     bool speaking = tail != head && (int)(cancel_to - head) < 0;
-    pj_int16_t *out = frame->buf;
 
-    frame->type = PJMEDIA_FRAME_TYPE_NONE;
-    frame->size = 0;
     if (atomic_load_explicit(&port->muted, memory_order_acquire))
-        return PJ_SUCCESS;
+        return false;
     if (!render_music(port, speaking, out, n) && tail == head)
-        return PJ_SUCCESS;
+        return false;
     render_prompts(port, tail, head, cancel_to, out, n);
-    frame->type = PJMEDIA_FRAME_TYPE_AUDIO;
-    frame->size = n * sizeof(pj_int16_t);
+    return true;
+}
+
+pj_bool_t agner_queue_audio_render(pjmedia_port *this_port, pj_int16_t *out, unsigned n)
+{
+    struct queue_audio_port *port = (struct queue_audio_port *)this_port;
+    bool heard = false;
+
+    if (!atomic_flag_test_and_set_explicit(&port->is_rendering, memory_order_acquire)) {
+        heard = render(port, out, n);
+        atomic_flag_clear_explicit(&port->is_rendering, memory_order_release);
+    }
+    if (!heard)
+        pjmedia_zero_samples(out, n);
+    return heard;
+}
+
+static pj_status_t queue_audio_get_frame(pjmedia_port *this_port, pjmedia_frame *frame)
+{
+    unsigned n = PJMEDIA_PIA_SPF(&this_port->info);
+    pj_bool_t heard = agner_queue_audio_render(this_port, frame->buf, n);
+
+    frame->type = heard ? PJMEDIA_FRAME_TYPE_AUDIO : PJMEDIA_FRAME_TYPE_NONE;
+    frame->size = heard ? n * sizeof(pj_int16_t) : 0;
     return PJ_SUCCESS;
 }
 

@@ -1,6 +1,8 @@
 /* The audio of a caller who waits: looping music with prompts laid over it. One port a leg.
  *
- * All functions but the port's own get_frame are called by the engine thread. They take effect with the next frame.
+ * Its frames are taken by the conference bridge or, past it, by the RTP thread; one of them at a time, but in the moment
+ * of a change, when the second gets silence. All other functions are called by the engine thread, and take effect with the
+ * next frame.
  */
 #ifndef AGNER_QUEUE_AUDIO_PORT_H
 #define AGNER_QUEUE_AUDIO_PORT_H
@@ -32,6 +34,9 @@ unsigned agner_queue_audio_room(pjmedia_port *port);
 
 /* Cancel the prompts queued so far. The one being spoken fades over 5 ms. No news. */
 void agner_queue_audio_cancel(pjmedia_port *port);
+
+/* The next n samples. False: all of it is silence. */
+pj_bool_t agner_queue_audio_render(pjmedia_port *port, pj_int16_t *out, unsigned n);
 
 /* For good: not a sample more from the next frame on. */
 void agner_queue_audio_mute(pjmedia_port *port);

@@ -16,11 +16,13 @@
 #include <pj/log.h>
 #include <pj/pool.h>
 #include <pj/string.h>
+#include <pjmedia/alaw_ulaw.h>
 #include <pjmedia/errno.h>
 #include <pjsua-lib/pjsua.h>
 #include <pjsua-lib/pjsua_internal.h>
 
 #include "key_detector.h"
+#include "rtp_leg.h"
 
 #define THIS_FILE "recording_tap"
 #define SIGNATURE PJMEDIA_SIG_CLASS_PORT_AUD('A', 't')
@@ -36,6 +38,9 @@ static struct line {
     atomic_int n_taps;
 } lines[PJSUA_MAX_CALLS];
 
+/* Of the same calls: what goes past the bridge. Memory that no recording has used is not there. */
+static struct agner_tracks all_tracks[PJSUA_MAX_CALLS];
+
 static void (*next_on_stream_created2)(pjsua_call_id, pjsua_on_stream_created_param *);
 static struct agner_news_ring *all_keys;
 
@@ -44,6 +49,8 @@ struct recording_tap_port {
     pj_pool_t *pool;
     pjmedia_port *stream;
     struct line *line;
+    struct agner_tracks *tracks; /* NULL: a tap without a call */
+    pj_bool_t was_direct;
     unsigned generation, seen_change;
     struct agner_recording_ring *rings[AGNER_N_RECORDINGS]; /* held: counted in their n_taps */
     pj_bool_t is_first[AGNER_N_RECORDINGS];                 /* no frame put since the ring was taken */
@@ -132,37 +139,39 @@ pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int
 static void on_stream_created2(pjsua_call_id call_id, pjsua_on_stream_created_param *param)
 {
     const pjsua_call *call = &pjsua_var.calls[call_id];
-    pjmedia_stream_info info;
+    pj_bool_t is_tapped, hears_keys;
     pjmedia_port *tap;
-    pj_bool_t has_events;
     pj_status_t status;
 
     if (next_on_stream_created2)
         next_on_stream_created2(call_id, param);
-    if (!call->inv || (call->inv->role != PJSIP_ROLE_UAS && !(call->opt.flag & AGNER_RECORDABLE)))
+    is_tapped = call->inv && (call->inv->role == PJSIP_ROLE_UAS || (call->opt.flag & AGNER_RECORDABLE));
+    hears_keys = agner_rtp_stream_created(call_id, param->stream, is_tapped ? &all_tracks[call_id] : NULL);
+    if (!is_tapped)
         return;
-    has_events = pjmedia_stream_get_info(param->stream, &info) == PJ_SUCCESS && info.rx_event_pt > 0 &&
-                 info.tx_event_pt > 0; /* in our SDP, and in theirs */
-    status = agner_tap_create(&pjsua_var.cp.factory, param->port, call_id, has_events ? NULL : all_keys, &tap);
+    status = agner_tap_create(&pjsua_var.cp.factory, param->port, call_id, hears_keys ? all_keys : NULL, &tap);
     if (status != PJ_SUCCESS) {
         PJ_PERROR(1, (THIS_FILE, status, "call %d cannot be recorded", call_id));
         return;
     }
+    ((struct recording_tap_port *)tap)->tracks = &all_tracks[call_id];
     param->port = tap;
     param->destroy_port = PJ_TRUE;
 }
 
-void agner_tap_install(struct agner_news_ring *news)
+pj_status_t agner_tap_install(struct agner_news_ring *news)
 {
     all_keys = news;
     if (pjsua_var.ua_cfg.cb.on_stream_created2 == &on_stream_created2)
-        return;
+        return PJ_SUCCESS;
     next_on_stream_created2 = pjsua_var.ua_cfg.cb.on_stream_created2;
     pjsua_var.ua_cfg.cb.on_stream_created2 = &on_stream_created2;
+    return agner_rtp_install();
 }
 
 void agner_tap_uninstall(void)
 {
+    agner_rtp_uninstall();
     if (pjsua_var.ua_cfg.cb.on_stream_created2 == &on_stream_created2)
         pjsua_var.ua_cfg.cb.on_stream_created2 = next_on_stream_created2;
 }
@@ -220,6 +229,8 @@ static void follow(struct recording_tap_port *port)
         port->is_recording |= wanted != NULL;
     }
     unlock(line);
+    if (port->tracks)
+        atomic_store_explicit(&port->tracks->is_recorded, port->is_recording, memory_order_relaxed);
     if (!port->is_recording)
         port->n_queued = 0;
 }
@@ -235,16 +246,19 @@ static void to_mono(const struct recording_tap_port *port, const pj_int16_t *fro
         to[i] = (pj_int16_t)((from[i * port->n_channels] + from[i * port->n_channels + 1]) / 2);
 }
 
+static void drop_oldest(struct recording_tap_port *port)
+{
+    pj_int16_t *oldest = port->queue[0];
+
+    --port->n_queued;
+    memmove(port->queue, port->queue + 1, port->n_queued * sizeof(oldest));
+    port->queue[port->n_queued] = oldest;
+}
+
 static void enqueue(struct recording_tap_port *port, const pjmedia_frame *frame)
 {
-    if (port->n_queued == MAX_QUEUED) { /* nobody puts: keep the newest */
-        pj_int16_t *oldest = port->queue[0];
-
-        for (unsigned i = 1; i < MAX_QUEUED; ++i)
-            port->queue[i - 1] = port->queue[i];
-        port->queue[MAX_QUEUED - 1] = oldest;
-        --port->n_queued;
-    }
+    if (port->n_queued == MAX_QUEUED) /* nobody puts: keep the newest */
+        drop_oldest(port);
     if (frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->buf && frame->size)
         to_mono(port, frame->buf, port->queue[port->n_queued]);
     else
@@ -303,15 +317,10 @@ static void make_up(const struct recording_tap_port *port, struct agner_recordin
         agner_ring_pause(ring, (pj_uint32_t)(at - due), port->rate);
 }
 
-static void record(struct recording_tap_port *port, const pjmedia_frame *frame)
+/* A frame of both directions, NULL is silence; or, where `is_lost`, one that should have been. */
+static void write_down(struct recording_tap_port *port, pj_uint64_t at, const pj_int16_t *left, const pj_int16_t *right,
+                       pj_bool_t is_lost)
 {
-    const pj_int16_t *left = port->n_queued ? port->queue[0] : NULL, *right = NULL;
-    const pj_uint64_t at = frame->timestamp.u64;
-
-    if (frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->buf && frame->size) {
-        to_mono(port, frame->buf, port->spare);
-        right = port->spare;
-    }
     for (unsigned i = 0; i < AGNER_N_RECORDINGS; ++i) {
         struct agner_recording_ring *ring = port->rings[i];
 
@@ -322,15 +331,36 @@ static void record(struct recording_tap_port *port, const pjmedia_frame *frame)
         port->is_first[i] = PJ_FALSE;
         ring->next_at = at + port->n_samples;
         ring->next_rate = port->rate;
-        agner_ring_audio(ring, left, i == AGNER_CALL ? right : NULL, port->n_samples, port->rate);
+        if (is_lost)
+            agner_ring_lose(ring, port->n_samples, port->rate);
+        else
+            agner_ring_audio(ring, left, i == AGNER_CALL ? right : NULL, port->n_samples, port->rate);
     }
-    if (port->n_queued) {
-        pj_int16_t *done = port->queue[0];
+}
 
-        for (unsigned i = 1; i < port->n_queued; ++i)
-            port->queue[i - 1] = port->queue[i];
-        port->queue[--port->n_queued] = done;
+static void record(struct recording_tap_port *port, const pjmedia_frame *frame)
+{
+    const pj_int16_t *left = port->n_queued ? port->queue[0] : NULL, *right = NULL;
+
+    if (frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->buf && frame->size) {
+        to_mono(port, frame->buf, port->spare);
+        right = port->spare;
     }
+    write_down(port, frame->timestamp.u64, left, right, PJ_FALSE);
+    if (port->n_queued)
+        drop_oldest(port);
+}
+
+/* The same where the audio goes past the bridge: the RTP thread has left both directions in the tracks. */
+static void record_direct(struct recording_tap_port *port, pj_uint64_t at)
+{
+    pj_int16_t *left = port->queue[0], *right = port->spare;
+
+    if (!port->was_direct)
+        agner_tracks_open(port->tracks);
+    write_down(port, at, left, right,
+               agner_tracks_take(port->tracks, pjmedia_alaw2linear_tab, pjmedia_ulaw2linear_tab, agner_now_ns(), left, right,
+                                 port->n_samples));
 }
 
 static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame)
@@ -339,6 +369,14 @@ static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame)
 
     if (atomic_load_explicit(&port->line->change, memory_order_acquire) != port->seen_change)
         follow(port);
+    if (port->tracks && atomic_load_explicit(&port->tracks->is_direct, memory_order_acquire)) { /* not by the stream */
+        port->n_gets = port->n_queued = 0;
+        if (port->is_recording)
+            record_direct(port, frame->timestamp.u64);
+        port->was_direct = port->is_recording;
+        return PJ_SUCCESS;
+    }
+    port->was_direct = PJ_FALSE;
     if (port->n_gets)
         --port->n_gets;
     else

@@ -19,9 +19,11 @@ enum agner_recording {
     AGNER_N_RECORDINGS,
 };
 
+/* Where the leg's audio goes past the bridge (rtp_leg.h), the tap takes it from tracks that the RTP thread fills. */
+
 /* Put a tap into the audio stream of every call that comes in (UAS) or is flagged, from now on. After pjsua is
- * initialised. Where telephone-event is not negotiated (RFC 4733), keys in the audio are put into `news`. */
-void agner_tap_install(struct agner_news_ring *news);
+ * initialised; and take over the RTP of all calls. Where telephone-event is not negotiated (RFC 4733), keys in the audio are put into `news`. */
+pj_status_t agner_tap_install(struct agner_news_ring *news);
 void agner_tap_uninstall(void);
 
 /* Let the taps of this call write into the ring, also those that a re-INVITE will make; NULL: stop. Engine thread only.

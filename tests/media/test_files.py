@@ -161,5 +161,5 @@ def test_whisper_and_greeting_and_then_the_bridge(floor, media, ears, sounds, vo
     for heard, prompt_s, other in ((at_caller, 0.6, AGENT_HZ), (at_agent, 0.3, CALLER_HZ)):
         begin, end = spans(heard, PROMPT_HZ)
         assert end - begin == pytest.approx(prompt_s, abs=0.05)
-        assert spans(heard, other)[0] >= end
+        assert spans(heard, other)[0] >= end - 0.021  # one follows the other at once: in the same 20 ms
     assert spans(at_agent, CALLER_HZ)[0] - spans(at_caller, AGENT_HZ)[0] == pytest.approx(0, abs=0.06)
