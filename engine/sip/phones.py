@@ -23,6 +23,9 @@ from engine.sip.registrar import Answer, Binding, Flow, Register, Registrar, key
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 5060
+# What a proxy answers for a phone that it does not reach: time is up, 430 (RFC 5626 section 5.3.1), no such connection
+# (Kamailio), and what a server says of itself.
+NOT_THERE = (408, 430, 477, 478, 500, 502, 503, 504)
 
 Row = dict[str, Any]
 
@@ -175,7 +178,9 @@ class Phones:
         self._dialling = f"{source}:{request.port}", request.call_id, user
         return None
 
-    def _ponged(self, number: int, source: str, port: int) -> None:
+    def _ponged(self, number: int, status: int, source: str, port: int) -> None:
+        if status in NOT_THERE and self._probes.asks_by_proxy(number):
+            return
         if binding := self._probes.answered(number, self._now()):
             self._changed.add(binding.agent)
             log.info("agent %s: the phone at %s:%d/%s answers again", binding.agent, *binding.flow)

@@ -86,6 +86,11 @@ class Probes:
         was_gone, watch.binding.is_gone = watch.binding.is_gone, False
         return watch.binding if was_gone else None
 
+    def asks_by_proxy(self, number: int) -> bool:
+        """Whether a proxy stands between us and the phone that was asked."""
+        watch = self._by_number.get(number // _TRIES)
+        return watch is not None and bool(watch.binding.path)
+
     def deadline(self) -> float:
         """When due() has something to do."""
         while self._due and not self._counts(*self._due[0]):

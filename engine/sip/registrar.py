@@ -43,7 +43,7 @@ class Register(NamedTuple):
 
     source: str  # address, without the port
     port: int
-    transport: str  # udp, tcp
+    transport: str  # udp, tcp, tls
     user: str  # of To
     call_id: str
     cseq: int

@@ -11,14 +11,14 @@ from engine.sip.registrar import Answer, Flow, Register
 def open(
     registered: Callable[[Register], Answer],
     invited: Callable[[Register], Answer | None],
-    ponged: Callable[[int, str, int], None],
+    ponged: Callable[[int, int, str, int], None],
     closed: Callable[[Flow], None],
     flows: Container[Flow],
 ) -> None:
     """`invited`: an INVITE of a phone that logged in, `user` being that of the Request-URI; None lets it pass. Those of
-    others are not shown. `ponged`: the number of an OPTIONS that was answered, and by whom (address, port). `flows`:
-    where phones are that logged in, read as it is at any time: what such a phone says of its own address is replaced by
-    the address that it sends from. Raises SipError."""
+    others are not shown. `ponged`: the number of an OPTIONS that was answered, with which status, and by whom (address,
+    port). `flows`: where phones are that logged in, read as it is at any time: what such a phone says of its own
+    address is replaced by the address that it sends from. Raises SipError."""
 
 def close() -> None:
     """After libDestroy."""

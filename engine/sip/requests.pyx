@@ -22,7 +22,8 @@ cdef extern from "requests_module.h" nogil:
         int expires_s, q, reg_id
     ctypedef struct agner_flow:
         const char *source
-        int port, is_reliable
+        int port
+        const char *transport
     ctypedef struct agner_register:
         agner_flow flow
         pj_str_t user, call_id, branch, user_agent
@@ -40,7 +41,7 @@ cdef extern from "requests_module.h" nogil:
         pj_str_t reason
     ctypedef struct agner_listeners:
         void (*on_register)(const agner_register *, agner_reply *) noexcept
-        void (*on_pong)(unsigned long long, const agner_flow *) noexcept
+        void (*on_pong)(unsigned long long, int, const agner_flow *) noexcept
         void (*on_closed)(const agner_flow *) noexcept
         int (*is_phone)(const agner_flow *) noexcept
         void (*on_invite)(const agner_register *, agner_reply *) noexcept
@@ -125,10 +126,10 @@ cdef _ask(told, const agner_register *found, agner_reply *reply):
         log.exception("request from %s", _flow(&found.flow))
 
 
-cdef void on_pong(unsigned long long number, const agner_flow *flow) noexcept with gil:
+cdef void on_pong(unsigned long long number, int status, const agner_flow *flow) noexcept with gil:
     if told_pong is not None:
         try:
-            told_pong(number, flow.source.decode(), flow.port)
+            told_pong(number, status, flow.source.decode(), flow.port)
         except Exception:
             log.exception("answer to an OPTIONS")
 
@@ -146,7 +147,7 @@ cdef int is_phone(const agner_flow *flow) noexcept with gil:
 
 
 cdef _flow(const agner_flow *flow):
-    return flow.source.decode(), flow.port, "tcp" if flow.is_reliable else "udp"
+    return flow.source.decode(), flow.port, flow.transport.decode()
 
 
 cdef _register(const agner_register *found):

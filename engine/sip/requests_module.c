@@ -30,10 +30,16 @@ static struct {
     char mark[MARK_CHARS + 1];    /* how our Call-IDs begin: nobody else can answer an OPTIONS */
 } requests;
 
+static const char *name_of(const pjsip_transport *transport)
+{
+    if (transport->flag & PJSIP_TRANSPORT_SECURE)
+        return "tls";
+    return PJSIP_TRANSPORT_IS_RELIABLE(transport) ? "tcp" : "udp";
+}
+
 static agner_flow flow_of(const pjsip_rx_data *rdata)
 {
-    agner_flow flow = {rdata->pkt_info.src_name, rdata->pkt_info.src_port,
-                       PJSIP_TRANSPORT_IS_RELIABLE(rdata->tp_info.transport)};
+    agner_flow flow = {rdata->pkt_info.src_name, rdata->pkt_info.src_port, name_of(rdata->tp_info.transport)};
     return flow;
 }
 
@@ -194,7 +200,7 @@ static void mend_contact(pjsip_rx_data *rdata)
     pj_strdup2(rdata->tp_info.pool, &uri->host, flow.source);
     uri->port = flow.port;
     uri->maddr_param.slen = 0;
-    uri->transport_param = flow.is_reliable ? pj_str("tcp") : pj_str("");
+    pj_strset2(&uri->transport_param, PJSIP_TRANSPORT_IS_RELIABLE(rdata->tp_info.transport) ? (char *)flow.transport : "");
 }
 
 static pj_bool_t on_request(pjsip_rx_data *rdata)
@@ -227,7 +233,7 @@ static pj_bool_t on_response(pjsip_rx_data *rdata)
         return PJ_FALSE;
     }
     if (rdata->msg_info.msg->line.status.code >= 200)
-        requests.tell.on_pong(strtoull(number.ptr, NULL, 10), &flow);
+        requests.tell.on_pong(strtoull(number.ptr, NULL, 10), rdata->msg_info.msg->line.status.code, &flow);
     return PJ_TRUE;
 }
 
@@ -297,7 +303,7 @@ static void on_transport(pjsip_transport *transport, pjsip_transport_state state
     if (state != PJSIP_TP_STATE_CONNECTED && PJSIP_TRANSPORT_IS_RELIABLE(transport) && requests.tell.on_closed) {
         char address[PJ_INET6_ADDRSTRLEN];
         agner_flow flow = {pj_sockaddr_print(&transport->key.rem_addr, address, sizeof address, 0),
-                           pj_sockaddr_get_port(&transport->key.rem_addr), PJ_TRUE};
+                           pj_sockaddr_get_port(&transport->key.rem_addr), name_of(transport)};
         if (flow.source)
             requests.tell.on_closed(&flow);
     }

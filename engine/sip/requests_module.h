@@ -20,7 +20,7 @@ typedef struct agner_contact {
 typedef struct agner_flow {
     const char *source;
     int port;
-    pj_bool_t is_reliable; /* TCP */
+    const char *transport; /* udp, tcp, tls */
 } agner_flow;
 
 /* Valid during the callback. What is not there is empty. `user`: of To; of an INVITE, of the Request-URI. */
@@ -45,7 +45,7 @@ typedef struct agner_reply {
 
 typedef struct agner_listeners {
     void (*on_register)(const agner_register *, agner_reply *);
-    void (*on_pong)(unsigned long long number, const agner_flow *);
+    void (*on_pong)(unsigned long long number, int status, const agner_flow *);
     void (*on_closed)(const agner_flow *);
     pj_bool_t (*is_phone)(const agner_flow *); /* a phone that logged in sends from here */
     void (*on_invite)(const agner_register *, agner_reply *); /* of such a phone; status 0: it may pass */
@@ -55,8 +55,8 @@ typedef struct agner_listeners {
 pj_status_t agner_requests_open(pjsip_endpoint *, const agner_listeners *);
 void agner_requests_close(void);
 void agner_reply_add(agner_reply *, const char *name, int n_name, const char *value, int n_value);
-/* One OPTIONS; `routes` are values of Route, of which the first says where it goes. on_pong(number) when it is
- * answered, whatever the answer; a lost one is lost. */
+/* One OPTIONS; `routes` are values of Route, of which the first says where it goes. on_pong(number, status)
+ * when it is answered, whatever the answer; a lost one is lost. */
 pj_status_t agner_requests_ping(unsigned long long number, const pj_str_t *uri, const pj_str_t *own_uri,
                                 const pj_str_t *routes, unsigned n_routes);
 /* How many messages wait (RFC 3842), until it is answered or time is up. */
