@@ -109,6 +109,8 @@ def account_config(sip: settings.Sip, srtp: str) -> pj.AccountConfig:
     config.idUri = f"sip:agner@{own_host(sip)}"
     config.natConfig.sipOutboundUse = 0
     config.natConfig.viaRewriteUse = config.natConfig.sdpNatRewriteUse = 0
+    # Else PJSIP connects to a phone's Contact, wherever that is, to learn a port that nobody listens at.
+    config.natConfig.contactUseSrcPort = 0
     call = config.callConfig
     call.prackUse = pj.PJSUA_100REL_OPTIONAL  # RFC 3262: where the far side asks for it or offers it
     call.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL

@@ -209,16 +209,18 @@ class Phones:
     def _enter_flow(self, name: str, binding: Binding) -> None:
         self._stands[name] = binding
         self._by_flow.setdefault(binding.flow, set()).add(name)
-        self._direct[binding.flow] += not binding.path
+        if not binding.path:
+            self._direct[binding.flow] += 1
 
     def _leave_flow(self, name: str) -> None:
         binding = self._stands[name]
         self._by_flow[binding.flow].discard(name)
-        self._direct[binding.flow] -= not binding.path
         if not self._by_flow[binding.flow]:
             del self._by_flow[binding.flow]
-        if not self._direct[binding.flow]:
-            del self._direct[binding.flow]
+        if not binding.path:
+            self._direct[binding.flow] -= 1
+            if not self._direct[binding.flow]:
+                del self._direct[binding.flow]  # is_phone() asks for the key alone
 
     def _restore(self, rows: Iterable[Row]) -> None:
         """A connection of the last run is closed; the phone may be reached at the port that it named."""

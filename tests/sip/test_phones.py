@@ -11,7 +11,7 @@ from engine.callflow import events as e
 from engine.callflow import settings
 from engine.callflow.plan import Caller
 from engine.sip import gate as gate_module
-from tests.sip.peers import CALLER
+from tests.sip.peers import CALLER, PORT
 from tests.sip.phones import SDP, Kept, Phone, Room
 
 NAT = "sip:1001@10.1.2.3:5060"  # what a phone behind a NAT says of itself
@@ -165,6 +165,7 @@ def test_outbound_and_path(room: Room, phone: Callable[..., Phone]):
     assert status == 200
     assert "Require: outbound" in text and "Path: <sip:edge@127.0.0.9;lr>" in text
     assert '+sip.instance="<urn:uuid:0001>";reg-id=1' in text
+    assert room.phones._direct == {}, "nobody's address is taken for the proxy's"
 
 
 # ---- being there
@@ -227,6 +228,8 @@ def test_a_call_to_a_phone_behind_a_nat(room: Room, phone: Callable[..., Phone],
     wait(room, [one], lambda: "ACK" in one.methods() and room.all(e.CalledAnswered))
     invite = next(text for text in one.got if text.startswith("INVITE"))
     assert invite.startswith("INVITE sip:1001@10.1.2.3:5060") and "Route:" not in invite
+    (contact,) = (line for line in invite.split("\r\n") if line.startswith("Contact:"))
+    assert f":{PORT}" in contact, "where we listen"
     assert "X-Agner-Call: c1" in invite
     room.endpoint.hang_up(leg)
     wait(room, [one], lambda: "BYE" in one.methods())
