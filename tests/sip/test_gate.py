@@ -165,25 +165,30 @@ def test_garbage_is_counted_and_keeps_nobody_from_an_answer(ear, sender):
 
 
 def test_a_call_goes_on_though_a_stranger_knows_its_tags(ear, sender, sipp: Callable[..., Sipp]):
-    """security.md S10: a BYE with the right tags from a foreign address, and one with a wrong tag from the trunk's."""
+    """security.md S10: requests with the right tags from a foreign address, and with a wrong tag from the trunk's."""
     answer_all(ear)
-    caller = sipp(invite(), got(100, True), got(200), request("ACK"), pause(600), request("BYE", 2), got(200))
+    caller = sipp(invite(), got(100, True), got(200), request("ACK"), pause(2500), request("BYE", 2), got(200))
     ear.next(e.CallerAnswered)
     ear.until(lambda: "\nACK " in caller.sent_and_received())  # SIPp writes its log when it likes
     trace = caller.sent_and_received()
     call_id = trace.split("Call-ID: ")[1].split()[0]
     their_tag = trace.split("\nFrom:")[1].split(";tag=")[1].split()[0]
     our_tag = trace.split("SIP/2.0 200 OK")[1].split("\nTo:")[1].split(";tag=")[1].split()[0]
-    for address, tag, right in (("", our_tag, []), (HOST, "wrong", ["SIP/2.0 481"])):
-        foreign, before = sender(address), gate.counts()["foreign"]
-        foreign.raw(
-            f"BYE sip:agner@{HOST}:{PORT} SIP/2.0\nVia: SIP/2.0/UDP {foreign.here};branch=z9hG4bK{tag}\n"
-            f"From: <sip:+15551234@{HOST}>;tag={their_tag}\nTo: <sip:100@{HOST}>;tag={tag}\nCall-ID: {call_id}\n"
-            "CSeq: 9 BYE\nMax-Forwards: 70\nContent-Length: 0\n\n"
-        )
-        assert [answer[:11] for answer in foreign.heard(ear)] == right
-        assert gate.counts()["foreign"] - before == (not address)
-    assert "CallerGone" not in ear.story()
+    for method in ("BYE", "INVITE", "UPDATE", "INFO", "REFER", "CANCEL"):
+        for address, tag, right in (("", our_tag, set()), (HOST, "wrong", {"SIP/2.0 481"})):
+            foreign, before = sender(address), gate.counts()["foreign"]
+            to, is_told = f"<sip:100@{HOST}>;tag={tag}", not address
+            if method == "CANCEL":  # has no tag, so it is a stranger's
+                to, is_told, right = f"<sip:100@{HOST}>", False, right or {"SIP/2.0 403"}
+            foreign.raw(
+                f"{method} sip:agner@{HOST}:{PORT} SIP/2.0\n"
+                f"Via: SIP/2.0/UDP {foreign.here};branch=z9hG4bK{method}{tag}\n"
+                f"From: <sip:+15551234@{HOST}>;tag={their_tag}\nTo: {to}\nCall-ID: {call_id}\n"
+                f"CSeq: 9 {method}\nContact: <sip:x@{foreign.here}>\nMax-Forwards: 70\nContent-Length: 0\n\n"
+            )
+            assert {answer[:11] for answer in foreign.heard(ear)} == right, method
+            assert gate.counts()["foreign"] - before == is_told
+    assert not {"CallerGone", "LegEnded"} & set(ear.story())
     ear.next(e.LegEnded)
     ear.until(caller.done)
     assert caller.passed()
