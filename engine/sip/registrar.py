@@ -316,7 +316,8 @@ def _binding(contact: Contact, request: Register, now: float, expires_s: int) ->
 
 
 def _contact(binding: Binding, now: float) -> str:
-    text = f"<{binding.uri}>;expires={max(0, math.ceil(binding.expires_at - now))}"
+    left_s = round(binding.expires_at - now, 3)  # a sum of floats may be a hair more than was granted
+    text = f"<{binding.uri}>;expires={max(0, math.ceil(left_s))}"
     if binding.q >= 0:
         text += f";q={binding.q / 1000:g}"
     if binding.instance:
