@@ -52,9 +52,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 class Baresip:
     """One baresip with one account, which logs in where `registrar` (host:port) is given.
 
-    `says` is a frequency in Hz or a WAV file; `codecs` as baresip names them. What it hears is in heard(), from its
-    sndfile module. `on_event(phone, event)` is called on a thread of the phone's own; event["type"] is CALL_INCOMING,
-    CALL_ESTABLISHED, CALL_CLOSED ..."""
+    `says` is a frequency in Hz or a WAV file; `codecs` and `encryption` (srtp-mand, dtls_srtp) as baresip names them;
+    `proxy` (host:port) is where all requests go. For TLS, at the next port, it shows `certificate` (with its key) and
+    believes nobody else's. What it hears is in heard(), from its sndfile module. `on_event(phone, event)` is called on
+    a thread of the phone's own; event["type"] is CALL_INCOMING, CALL_ESTABLISHED, CALL_CLOSED ..."""
 
     def __init__(
         self,
@@ -71,6 +72,9 @@ class Baresip:
         on_event: Callable[["Baresip", dict[str, Any]], None] | None = None,
         registrar: str = "",
         password: str = "",
+        proxy: str = "",
+        encryption: str = "",
+        certificate: Path | None = None,
     ) -> None:
         self.user, self.port = user, port
         self.events: list[dict[str, Any]] = []
@@ -82,7 +86,8 @@ class Baresip:
         self._replies: dict[str, dict[str, Any]] = {}
         control = _free_port()
         _write_source(self.folder / "source.wav", says)
-        modules = ["g711", "g722", "opus", "aufile", "aubridge", "sndfile", "account", "menu", "ctrl_tcp"]
+        modules = [encryption.partition("-")[0]] if encryption else []  # first: `account` asks for it
+        modules += ["g711", "g722", "opus", "aufile", "aubridge", "sndfile", "account", "menu", "ctrl_tcp"]
         (self.folder / "config").write_text(
             "\n".join(
                 [
@@ -99,15 +104,18 @@ class Baresip:
                     *(f"module {name}.so" for name in modules if (MODULES / f"{name}.so").exists()),
                     f"snd_path {self.folder}",
                     f"ctrl_tcp_listen 127.0.0.1:{control}",
+                    *([f"sip_cafile {certificate}", f"sip_certificate {certificate}"] if certificate else []),
                 ]
             )
             + "\n"
         )
         mode = "auto" if answers else "manual"
         log_in = f"auth_pass={password};regint=60" if registrar else "regint=0"
+        log_in += f';outbound="sip:{proxy};transport={transport}"' if proxy else ""
+        audio = f"audio_codecs={codecs};ptime=20" + (f";mediaenc={encryption}" if encryption else "")
         (self.folder / "accounts").write_text(
             f"<sip:{user}@{registrar or f'{address}:{port}'};transport={transport}>"
-            f";{log_in};answermode={mode};audio_codecs={codecs};ptime=20\n"
+            f";{log_in};answermode={mode};{audio}\n"
         )
         (self.folder / "contacts").write_text("")
         with (self.folder / "log").open("wb") as log:
@@ -160,6 +168,12 @@ class Baresip:
     def hang_up(self) -> None:
         self.ask("hangup")
 
+    def hold(self) -> None:
+        self.ask("hold")
+
+    def resume(self) -> None:
+        self.ask("resume")
+
     def press(self, keys: str) -> None:
         for key in keys:
             self.ask("sndcode", key)
@@ -173,9 +187,17 @@ class Baresip:
         """Until the n-th event of this kind since the start."""
         _wait_for(f"baresip {self.user}: {kind} number {n}", lambda: self.count(kind) >= n, within_s)
 
+    def until_gone(self) -> None:
+        """Until its call is over."""
+        self.wait_for("CALL_CLOSED")
+
     def heard(self) -> list[Path]:
         """What came in, a WAV file a call, oldest first."""
         return sorted(self.folder.glob("dump-*-dec.wav"))
+
+    def kill(self) -> None:
+        """As when the power fails."""
+        self._process.kill()
 
     def close(self) -> None:
         stop(self._process)

@@ -64,9 +64,9 @@ def test_hold_by_reinvite(floor, ani, by):
     agent_phone.wait_for("CALL_ESTABLISHED")
     floor.talk_for(0.8)
     holder = calling if by == "caller" else agent_phone
-    holder.ask("hold")
+    holder.hold()
     floor.talk_for(1.8)
-    holder.ask("resume")
+    holder.resume()
     floor.talk_for(2.8)
     agent_phone.hang_up()
     calling.wait_for("CALL_CLOSED")

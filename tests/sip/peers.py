@@ -355,5 +355,14 @@ class Ear:
             self.endpoint.poll(0.01)
 
 
+def certificate(folder: Path, name: str) -> tuple[str, str]:
+    """A self-signed one; its files. The name is written as DNS, too: mbed TLS knows no addresses."""
+    files = str(folder / "certificate.pem"), str(folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{HOST},DNS:{HOST}"]
+    subprocess.run([*command, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
+    return files
+
+
 def n_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))

@@ -2,15 +2,13 @@
 
 import socket
 import ssl
-import subprocess
 from ipaddress import IPv4Network
-from pathlib import Path
 
 import pytest
 
 from engine.callflow import events as e
 from engine.callflow.settings import Tls, Trunk
-from tests.sip.peers import HOST, PORT, Ear, RawCaller, sdp
+from tests.sip.peers import HOST, PORT, Ear, RawCaller, certificate, sdp
 
 TLS_PORT = PORT + 1
 KEY = "inline:" + "A" * 40
@@ -21,15 +19,6 @@ TRUNKS = tuple(
     Trunk(srtp, (IPv4Network(f"{source}/32"),), srtp=srtp)
     for source, srtp in ((PLAIN, "off"), (MIXED, "offered"), (SECRET, "required"))
 )
-
-
-def certificate(folder: Path, name: str) -> tuple[str, str]:
-    """A self-signed one; its files."""
-    files = str(folder / "certificate.pem"), str(folder / "key.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{HOST}"]
-    subprocess.run([*command, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
-    return files
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,86 @@
+"""Kamailio in front of the switch, in every dialog (Record-Route): callers come through it, phones log in through it
+(Path, RFC 3327), and calls go out through it.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.interop.house import House, Way, heard, settle
+from tests.interop.kamailio import Kamailio
+from tests.interop.talk import talk_with_a_hold
+from tests.live.ear import AGENT, CALLER
+from tests.live.floor import HOST, Daemon, until
+
+PROXY = "127.0.0.40"
+PROXY_PORT, CALLED_PORT = 15950, 15952
+AT = f"{PROXY}:{PROXY_PORT}"
+OUT = "110"  # leads out through the proxy
+ANIS = itertools.count(5100)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    trunk = {"from": [PROXY], "destinations": [f"sip:{AT}"], "probe": {"every": "2s"}}
+    daemon = settle(tmp_path_factory.mktemp("house") / "here", trunks={"carrier": trunk})
+    plans = daemon.folder / "config" / "plans" / "main.yaml"
+    written = yaml.safe_load(plans.read_text())
+    written["numbers"][int(OUT)] = "out"
+    written["plans"]["out"] = ["answer", {"transfer": "trunk:carrier/4711", "ring for": "5s"}, "hang up"]
+    plans.write_text(yaml.safe_dump(written, sort_keys=False))
+    daemon.start()
+    yield daemon
+    daemon.close()
+    daemon.check_log()
+
+
+@pytest.fixture
+def proxy(daemon: Daemon, tmp_path: Path) -> Iterator[Kamailio]:
+    with Kamailio(tmp_path / "kamailio", AT, f"{HOST}:{daemon.port}", f"{HOST}:{CALLED_PORT}") as proxy:
+        yield proxy
+
+
+CASES = [
+    (Way("baresip"), Way("linphone"), "caller"),
+    (Way("linphone", "tcp"), Way("baresip", "tcp"), "agent"),  # over UDP between proxy and switch: two Record-Routes
+]
+
+
+@pytest.mark.parametrize(("caller", "agent", "holder"), CASES, ids=lambda one: str(one).replace(" ", "-"))
+def test_a_talk_with_a_hold(house: House, proxy: Kamailio, caller: Way, agent: Way, holder: str):
+    caller, agent = replace(caller, proxy=AT), replace(agent, proxy=AT)
+    talk_with_a_hold(house, caller, agent, holder, str(next(ANIS)))
+    assert proxy.n_passed("INVITE") >= 4, "two that set up, two of the hold"
+    assert proxy.n_passed("BYE") == 2, "one a leg"
+
+
+def test_a_phone_behind_the_proxy_is_known_by_its_path_and_missed_when_it_is_gone(house: House, proxy: Kamailio):
+    """The proxy answers for a phone that does not: 408 and the like are no signs of life."""
+    phone = house.agent(Way("baresip", proxy=AT))
+    row = house.row()
+    assert row["source"] == f"{AT}/udp" and AT in row["path"][0]
+    until("a round trip", lambda: house.row().get("rtt_ms"))
+    phone.kill()
+    until("gone", lambda: house.row()["state"] == "gone", 20.0)
+    until("no calls", lambda: house.daemon.agent("1001")["reason"] == "phone_gone")
+
+
+@pytest.mark.parametrize("program", ["baresip", "linphone"])
+def test_a_call_out_through_the_proxy(house: House, proxy: Kamailio, program: str):
+    """The called party, behind it, puts the caller on hold and hangs up; everything goes by the proxy."""
+    called = house.phone(Way(program), "4711", AGENT, port=CALLED_PORT)
+    ani = str(next(ANIS))
+    calling = house.call(Way("linphone", proxy=AT), ani, OUT)
+    house.talk_for(0.8, "TRANSFERRED")
+    called.hold()
+    called.resume()
+    house.talk_for(2.0, "TRANSFERRED")
+    called.hang_up()
+    calling.until_gone()
+    cdr = house.daemon.cdr(ani)
+    assert cdr["status"] == 200 and proxy.n_passed("BYE") == 2
+    assert (heard(calling), heard(called)) == ({AGENT}, {CALLER})
