@@ -198,7 +198,7 @@ class Phones:
         """Perhaps it can be connected to, at the same address: it is asked."""
         name = _name(binding)
         self._leave_flow(name)
-        binding.port, binding.is_gone, binding.rtt_s = port_of(binding.uri), True, None
+        binding.port, binding.is_gone, binding.rtt_s = home_port(binding), True, None
         self._enter_flow(name, binding)
         self._probes.watch(binding, self._now())
 
@@ -240,7 +240,7 @@ class Phones:
                     rtt_s=None,
                 )
                 if binding.transport != "udp":
-                    binding.port = port_of(binding.uri)
+                    binding.port = home_port(binding)
                 bindings.append(binding)
             except (TypeError, ValueError) as error:
                 log.error("a phone of the last run cannot be read: %s", error)
@@ -265,6 +265,11 @@ def user_of(uri: str) -> str:
     """The user part of a SIP URI, without what is escaped (RFC 3261 section 19.1.2)."""
     user, at, _ = uri.partition("@")
     return unquote(user.partition(":")[2]) if at else ""
+
+
+def home_port(binding: Binding) -> int:
+    """Where the phone, or the proxy in front of it, says that it can be connected to."""
+    return port_of(binding.path[0].partition("<")[2].partition(">")[0] if binding.path else binding.uri)
 
 
 def port_of(uri: str) -> int:

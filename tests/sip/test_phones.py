@@ -203,6 +203,15 @@ def test_a_connection_that_closes(room: Room, phone: Callable[..., Phone]):
     assert room.changes() == {"1001": True}
 
 
+def test_a_proxy_whose_connection_closes_is_looked_for_where_it_listens(room: Room, phone: Callable[..., Phone]):
+    one = phone(tcp=True)
+    one.register(header="Supported: path\r\nPath: <sip:127.0.0.9:5070;transport=tcp;lr>")
+    room.changes()
+    one.close()
+    wait(room, [], lambda: room.changes() == {"1001": False}, 2.0)
+    assert room.phones.rows()[0]["source"] == "127.0.0.9:5070/tcp"
+
+
 def test_bindings_run_out(room: Room, phone: Callable[..., Phone]):
     one = phone()
     one.register(60)
