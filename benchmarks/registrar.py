@@ -27,7 +27,6 @@ from benchmarks.machine import Usage
 from engine.control import ControlError, ask
 
 SWITCH = ("127.0.0.1", 19061)
-URI = f"sip:{SWITCH[0]}:{SWITCH[1]}"
 SOURCE, N_SOCKETS, N_UNDER_WAY = "127.0.0.30", 64, 48
 PASSWORD = "right horse battery"
 AGAIN_S = 1.0  # a datagram that was lost
@@ -57,39 +56,40 @@ def write_configuration(folder: Path, n_phones: int) -> None:
 
 
 class Phone:
-    def __init__(self, user: str, line: socket.socket) -> None:
-        self.user, self.line, self.ha1 = user, line, ha1(user)
+    def __init__(self, user: str, line: socket.socket, switch: tuple[str, int]) -> None:
+        self.user, self.line, self.switch, self.ha1 = user, line, switch, ha1(user)
+        self.uri = f"sip:{switch[0]}:{switch[1]}"
         self.cseq = self.nc = 0
         self.nonce = ""
         self.sent_at = 0.0
         self.request = b""
-        self.port = line.getsockname()[1]
+        self.here = "{}:{}".format(*line.getsockname())
 
     def next(self) -> None:
         """Send the next REGISTER."""
         self.cseq += 1
         head = (
-            f"REGISTER {URI} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {SOURCE}:{self.port};rport;branch=z9hG4bK{self.user}x{self.cseq}\r\n"
+            f"REGISTER {self.uri} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {self.here};rport;branch=z9hG4bK{self.user}x{self.cseq}\r\n"
             f"From: <sip:{self.user}@agner>;tag=1\r\nTo: <sip:{self.user}@agner>\r\nCall-ID: {self.user}\r\n"
             f"CSeq: {self.cseq} REGISTER\r\nMax-Forwards: 70\r\nExpires: 600\r\nUser-Agent: bench\r\n"
-            f"Contact: <sip:{self.user}@{SOURCE}:{self.port}>\r\n{self._authorization()}Content-Length: 0\r\n\r\n"
+            f"Contact: <sip:{self.user}@{self.here}>\r\n{self._authorization()}Content-Length: 0\r\n\r\n"
         )
         self.request = head.encode()
         self.again()
 
     def again(self) -> None:
         self.sent_at = time.monotonic()
-        self.line.sendto(self.request, SWITCH)
+        self.line.sendto(self.request, self.switch)
 
     def _authorization(self) -> str:
         if not self.nonce:
             return ""
         self.nc += 1
-        ha2 = hashlib.sha256(f"REGISTER:{URI}".encode()).hexdigest()
+        ha2 = hashlib.sha256(f"REGISTER:{self.uri}".encode()).hexdigest()
         text = f"{self.ha1}:{self.nonce}:{self.nc:08x}:cn:auth:{ha2}"
         return (
-            f'Authorization: Digest username="{self.user}", realm="agner", nonce="{self.nonce}", uri="{URI}",'
+            f'Authorization: Digest username="{self.user}", realm="agner", nonce="{self.nonce}", uri="{self.uri}",'
             f' response="{hashlib.sha256(text.encode()).hexdigest()}", algorithm=SHA-256, cnonce="cn", qop=auth,'
             f" nc={self.nc:08x}\r\n"
         )
@@ -107,14 +107,17 @@ def _number(field: re.Pattern[str], text: str) -> int:
 class Floor:
     """The phones, and what came of their requests."""
 
-    def __init__(self, n_phones: int) -> None:
+    def __init__(self, n_phones: int, switch: tuple[str, int] = SWITCH, source: str = SOURCE) -> None:
+        self.switch = switch
         self.lines = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(N_SOCKETS)]
         self.selector = selectors.DefaultSelector()
         for line in self.lines:
-            line.bind((SOURCE, 0))
+            line.bind((source, 0))
             line.setblocking(False)
             self.selector.register(line, selectors.EVENT_READ)
-        self.phones = {str(10000 + n): Phone(str(10000 + n), self.lines[n % N_SOCKETS]) for n in range(n_phones)}
+        self.phones = {
+            str(10000 + n): Phone(str(10000 + n), self.lines[n % N_SOCKETS], switch) for n in range(n_phones)
+        }
         self.n_lost = self.n_options = 0
         self.delays_s: list[float] = []
 
@@ -163,7 +166,7 @@ class Floor:
     def _answer_options(self, line: Any, text: str) -> None:
         self.n_options += 1
         kept = [row for row in text.split("\r\n") if row.partition(":")[0] in ("Via", "From", "To", "Call-ID", "CSeq")]
-        line.sendto("\r\n".join(["SIP/2.0 200 OK", *kept, "Content-Length: 0", "", ""]).encode(), SWITCH)
+        line.sendto("\r\n".join(["SIP/2.0 200 OK", *kept, "Content-Length: 0", "", ""]).encode(), self.switch)
 
 
 def start(folder: Path) -> "subprocess.Popen[bytes]":

@@ -72,13 +72,14 @@ class Phone:
 
     def __init__(
         self, room: Room, user: str = "1001", ip: str = "127.0.0.9", tcp: bool = False, contact: str = "",
-        password: str = PASSWORD, algorithm: str = "SHA-256",
+        password: str = PASSWORD, algorithm: str = "SHA-256", to: int = PORT,
     ) -> None:  # fmt: skip
         self.room, self.user, self.ip, self.password, self.algorithm = room, user, ip, password, algorithm
+        self.registrar = f"sip:{HOST}:{to}"
         self.number, self.cseq, self.nc = next(_NUMBERS), 0, 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         self._socket.bind((ip, 0))
-        self._socket.connect((HOST, PORT))
+        self._socket.connect((HOST, to))
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self.transport, self.contact = "TCP" if tcp else "UDP", contact or f"sip:{user}@{ip}:{self.port}"
@@ -119,7 +120,7 @@ class Phone:
         self, expires: int | None = 300, header: str = "", authorized: bool = False, contact: str = "", nc: int = 0
     ) -> str:
         self.cseq += 1
-        uri = f"sip:{HOST}:{PORT}"
+        uri = self.registrar
         lines = [
             f"REGISTER {uri} SIP/2.0",
             f"Via: SIP/2.0/{self.transport} 10.99.0.1:5999;branch=z9hG4bK{self.number}x{self.cseq}",
