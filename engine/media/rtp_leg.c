@@ -227,6 +227,7 @@ static void take_rtcp(struct agner_rtp_leg *leg, uint8_t *packet, uint32_t size,
         ++leg->n_foreign;
         return;
     }
+    hear(leg, now_ns);
     if (leg->is_plain && pj_sockaddr_cmp(from, &leg->remote_rtcp) != 0) {
         pthread_mutex_lock(&leg->sending);
         pj_sockaddr_cp(&leg->remote_rtcp, from);

@@ -30,7 +30,7 @@ struct agner_rtp_leg {
     pjmedia_transport *transport;
     pj_pool_t *pool;
     int rtp_socket, rtcp_socket;
-    atomic_llong heard_ns; /* monotonic, of the last packet from the far side; 0: none yet */
+    atomic_llong heard_ns; /* monotonic, of the last RTP or RTCP from the far side; 0: none yet */
 
     pthread_mutex_t receiving; /* recursive: a stream may detach in its callback */
     bool is_dead, has_started, is_read, has_rtcp_mux;
@@ -93,7 +93,7 @@ struct agner_rtp_counts {
     enum agner_source source;
     char law;
     uint32_t n_foreign, n_sent, n_received;
-    int64_t heard_ns;
+    int64_t heard_ns; /* monotonic, of the last RTP or RTCP from the far side; 0: none yet */
 };
 bool agner_rtp_count(int call_id, struct agner_rtp_counts *counts);
 

@@ -70,6 +70,44 @@ static int conference_removal(void)
     return 0;
 }
 
+/* ---- conference-listeners: a port takes memory for the listeners it has, not for all there could be */
+
+static pj_size_t in_pools(void)
+{
+    pj_size_t n = 0;
+
+    for (const pj_pool_t *one = (pj_pool_t *)pools.used_list.next; (void *)one != (void *)&pools.used_list; one = one->next)
+        n += pj_pool_get_capacity((pj_pool_t *)one);
+    return n;
+}
+
+static int conference_listeners(void)
+{
+    enum { N_LISTENERS = 40 };
+    pj_int16_t samples[160];
+    pjmedia_frame frame = {.buf = samples, .size = sizeof(samples)};
+    unsigned slots[1 + N_LISTENERS], n_right = 0;
+    pjmedia_conf_port_info info;
+    pjmedia_port *port;
+    pj_size_t before;
+
+    pjmedia_conf_create(pool, 10000, 8000, 1, 160, 16, PJMEDIA_CONF_NO_DEVICE, &conference);
+    before = in_pools();
+    for (unsigned i = 0; i <= N_LISTENERS; ++i) {
+        pjmedia_null_port_create(pool, 8000, 1, 160, 16, &port);
+        pjmedia_conf_add_port(conference, pool, port, NULL, &slots[i]);
+    }
+    before = (in_pools() - before) / (1 + N_LISTENERS);
+    for (unsigned i = 1; i <= N_LISTENERS; ++i)
+        pjmedia_conf_connect_port(conference, slots[0], slots[i], 0);
+    pjmedia_port_get_frame(pjmedia_conf_get_master_port(conference), &frame);
+    pjmedia_conf_get_port_info(conference, slots[0], &info);
+    for (unsigned i = 0; i < info.listener_cnt; ++i)
+        n_right += info.listener_slots[i] == slots[1 + i];
+    printf("%d %u\n", before < 20000, n_right);
+    return 0;
+}
+
 /* ---- deaf-stream: a packet that lies in the socket when the transport starts is heard, and so are those after it */
 
 static volatile int n_heard;
@@ -184,6 +222,7 @@ int main(int argc, char **argv)
         int (*run)(void);
     } all[] = {{"array-header", &array_header},
                {"empty-multipart", &empty_multipart},
+               {"conference-listeners", &conference_listeners},
                {"conference-removal", &conference_removal},
                {"deaf-stream", &deaf_stream},
                {"crypto-lines", &crypto_lines}};
