@@ -15,6 +15,7 @@ from engine.callflow.events import (
     LegKey,
     LegMedia,
     LegPlayed,
+    LegRefers,
     MessageClosed,
     RecordingClosed,
     RecordingTrouble,
@@ -32,7 +33,7 @@ from engine.callflow.record import (
 )
 from engine.callflow.steps import Queue
 
-Post = Callable[[str, Event | LegMedia | LegEnded], None]  # call id, what happened to it
+Post = Callable[[str, Event | LegMedia | LegEnded | LegRefers], None]  # call id, what happened to it
 MediaNews = LegPlayed | LegKey | RecordingClosed | RecordingTrouble | MessageClosed
 
 
@@ -69,6 +70,15 @@ class Sip(Protocol):
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
         """CANCEL, BYE or a final answer, as the leg's state needs. Twice is once; LegEnded follows."""
+        ...
+
+    def give(self, leg: int, call: str, offer: int) -> None:
+        """A called leg belongs to another call from here on: its news comes there, with this offer."""
+        ...
+
+    def report_transfer(self, leg: int, status: int) -> None:
+        """Tell a phone that asked for a transfer (LegRefers) what becomes of it: a NOTIFY (RFC 3515), the last one with
+        a status of 200 or above."""
         ...
 
     def drop(self, leg: int) -> None:

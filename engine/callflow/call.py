@@ -24,7 +24,7 @@ from typing import Any
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow.chapters import asking, calling_back, ending, messages, routing, talking, waiting
+from engine.callflow.chapters import asking, calling_back, ending, messages, routing, sending, talking, waiting
 from engine.callflow.commands import Command
 from engine.callflow.dialog import Dialog
 from engine.callflow.errors import ImpossibleEvent
@@ -34,7 +34,7 @@ from engine.callflow.record import Cdr, Segment
 from engine.callflow.steps import Errand, Item, Queue, Transfer, Voicemail
 from engine.callflow.table import OLD_ERRAND, OLD_OFFER, OLD_PLAY, TABLE, Impossible, Late, Move, State
 
-CHAPTERS: tuple[ModuleType, ...] = (routing, asking, messages, waiting, talking, calling_back, ending)
+CHAPTERS: tuple[ModuleType, ...] = (routing, asking, messages, waiting, talking, sending, calling_back, ending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,12 @@ class Call:
         # called parties
         self.offers: dict[int, Offer] = {}
         self.talk: int | None = None  # the offer that became the talk
+        self.talk_began_at: float | None = None  # both are there; of several talks the one that is up
+        # before the talk: verdict, and of the CDR agent and connected_at
+        self.before_talk: tuple[str | None, str | None, float | None] = (None, None, None)
         self.partner = ""  # the other party of the talk
         self.transfer: Transfer | None = None  # the transfer that is tried or became the talk
+        self.sent: Transfer | None = None  # the same while the talk with the agent is not over
         self.callback: ev.CallbackBegan | None = None
         self.dialled_at: float | None = None  # a customer is being called since then
 
@@ -146,6 +150,8 @@ class Call:
                 return max(due, now) if due < float("inf") else None
             case State.DIALLING if self.transfer:
                 return self.since + self.transfer.ring_for_s
+            case State.SENDING if self.sent:
+                return self.since + self.sent.ring_for_s
             case State.FETCHING | State.REACHING if self.callback:
                 return self.since + self.callback.ring_for_s
             case State.TALKING | State.TRANSFERRED:

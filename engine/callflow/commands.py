@@ -268,6 +268,26 @@ class Bridge(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Part(Command):
+    """The caller and the called leg hear each other no more; both stay."""
+
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTransfer(Command):
+    """Tell the agent's phone what becomes of the transfer that it asked for: a SIP status, final from 200 on."""
+
+    offer: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowAgent(Command):
+    """The plan goes on where the agent has sent the caller, and no more where it stood."""
+
+
+@dataclass(frozen=True, slots=True)
 class DropLegs(Command):
     """Forget every leg that still stands: it did not end in time."""
 

@@ -290,6 +290,37 @@ class GreetedAgent(CalledEvent):
     """The same in a callback, agent first: the customer is not called yet."""
 
 
+# ---- the agent's phone sends the caller elsewhere (from the conductor, which knows what the agent may dial)
+
+
+@dataclass(frozen=True, slots=True)
+class SentTo(Event):
+    """To somebody who is called first; `offer` is the attempt. The agent stays on the line until it is known what
+    became of it."""
+
+    step: steps.Transfer
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentIntoPlan(Event):
+    """To a number that leads to more than a call to somebody, such as a queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutThrough(Event):
+    """To somebody whom the agent has on the line in a call of the agent's own. That party's leg is this call's now, by
+    this offer."""
+
+    step: steps.Transfer
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalledTaken(CalledEvent):
+    """The called party of this call, which an agent dialled, was put through to another call."""
+
+
 # ---- media, people, and the conductor itself
 
 
@@ -350,6 +381,16 @@ class LegKey:
 
     leg: int
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegRefers:
+    """A phone asks to send the far side of its call elsewhere (RFC 3515): to a number, or to the other party of another
+    of its calls (`replaced`: our leg of that one, RFC 3891)."""
+
+    leg: int
+    number: str
+    replaced: int | None
 
 
 @dataclass(frozen=True, slots=True)

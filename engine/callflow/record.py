@@ -23,7 +23,7 @@ class Cdr:
     answered_at: float | None = None  # our 200 to the caller
     queue: str | None = None  # the last queue it waited in
     agent: str | None = None  # the agent who talked
-    connected_at: float | None = None  # the bridge to an agent or a transfer target
+    connected_at: float | None = None  # the bridge to an agent or a transfer target, of several the first
     ended_at: float | None = None
     disposition: str | None = None  # None while the call lives
     status: int | None = None  # SIP status that ended it, 200 after a normal BYE

@@ -11,6 +11,7 @@ States:  NEW        nothing decided yet
          OFFERING   waiting, and the phones of reserved agents ring
          GREETING   an agent picked up and hears a whisper, the caller a greeting
          TALKING    bridged to an agent
+         SENDING    the agent sends the caller to somebody, who is called; the agent is still there
          DIALLING   a transfer target is called
          TRANSFERRED  bridged to a transfer target
          FETCHING   a callback, agent first: an agent is on the line, the customer is called
@@ -37,6 +38,7 @@ class State(StrEnum):
     OFFERING = "OFFERING"
     GREETING = "GREETING"
     TALKING = "TALKING"
+    SENDING = "SENDING"
     DIALLING = "DIALLING"
     TRANSFERRED = "TRANSFERRED"
     FETCHING = "FETCHING"
@@ -82,6 +84,7 @@ _NO_LONGER = Late("the call is ending")
 _LEFT_QUEUE = Late("the call has left the queue")
 _ANSWERED = Late("the answer came first")
 _NOBODY_HEARS = Late("nobody hears it yet")
+_NO_AGENT = Late("the agent is gone")
 
 # News of offers where none is open. Law 4 answers it before the table is asked; the rows say the same for the drawing.
 _NO_OFFERS: Mapping[type[Event], Row] = {
@@ -144,9 +147,11 @@ _NOT_WITH_TARGET = tuple(event for event in _NOT_NOW if event is not ev.CallerAn
 
 
 def _given_back(state: State) -> Mapping[type[Event], Row]:
-    """Law 3: an agent, or a turn with an agent, that this state cannot use."""
+    """Law 3: an agent, a turn with an agent, or somebody on the line, whom this state cannot use. And what an agent's
+    phone has asked for, where no agent talks to the caller."""
     row = Move(state, "give_back")
-    return {ev.AgentReserved: row, ev.CallbackTurn: row}
+    live = {ev.AgentReserved: row, ev.CallbackTurn: row, ev.PutThrough: Move(state, "hang_up_party")}
+    return {**live, ev.SentTo: _NO_AGENT, ev.SentIntoPlan: _NO_AGENT, ev.CalledTaken: OLD_OFFER}
 
 
 def _is_over(state: State) -> Mapping[type[Event], Row]:
@@ -213,6 +218,7 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         **_ENDINGS,
     },
     S.QUEUED: {
+        **_given_back(S.QUEUED),
         ev.AgentReserved: Move(S.OFFERING, "ring_agent"),
         ev.CallbackTurn: Move(S.REACHING, "reach_customer"),
         ev.WaitEnded: Move(S.ROUTING, "leave_unserved"),
@@ -226,8 +232,8 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         **_ENDINGS,
     },
     S.OFFERING: {
+        **_given_back(S.OFFERING),
         ev.AgentReserved: Move(S.OFFERING, "ring_agent"),
-        ev.CallbackTurn: Move(S.OFFERING, "give_back"),
         ev.CalledRinging: Move(S.OFFERING, "hear_ringing"),
         ev.CalledAnswered: Move(S.GREETING, "greet"),
         ev.CalledRefused: Move(S.OFFERING, "note_refusal"),
@@ -258,8 +264,11 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         **_ENDINGS,
     },
     S.TALKING: {
+        **_given_back(S.TALKING),
         ev.CalledGone: Move(S.CLOSING, "agent_left"),
         ev.TalkEnded: Move(S.ROUTING, "go_on_served"),
+        ev.SentTo: Move(S.SENDING, "send_to"),
+        ev.SentIntoPlan: Move(S.ROUTING, "send_into_plan"),
         ev.TimeUp: Move(S.CLOSING, "end_long_talk"),
         ev.CalledRinging: Late("180 crossed the 200"),
         ev.OfferExpired: _ANSWERED,
@@ -267,7 +276,23 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: Late("the agent hears it"),
         **_NO_ERRAND,
-        **_given_back(S.TALKING),
+        ev.PutThrough: Move(S.TRANSFERRED, "put_through"),
+        **_NO_QUEUE,
+        **_ENDINGS,
+    },
+    S.SENDING: {
+        **_given_back(S.SENDING),
+        ev.CalledRinging: Move(S.SENDING, "report_ringing"),
+        ev.CalledAnswered: Move(S.TRANSFERRED, "connect_sent"),
+        ev.CalledRefused: Move(S.TALKING, "come_back"),
+        ev.TimeUp: Move(S.TALKING, "come_back_unanswered"),
+        ev.CalledGone: Move(S.DIALLING, "leave_to_target"),
+        ev.OfferExpired: _ANSWERED,
+        ev.OfferWithdrawn: _ANSWERED,
+        ev.PlayFinished: OLD_PLAY,
+        ev.CallerDigit: _NOBODY_HEARS,
+        **dict.fromkeys((ev.SentTo, ev.SentIntoPlan), Late("one at a time")),
+        **_NO_ERRAND,
         **_NO_QUEUE,
         **_ENDINGS,
     },
@@ -284,14 +309,15 @@ _MOVES: Mapping[State, Mapping[type[Event], Row]] = {
         **_ENDINGS,
     },
     S.TRANSFERRED: {
+        **_given_back(S.TRANSFERRED),
         ev.CallerAnswered: Move(S.TRANSFERRED, "hear_answer"),
         ev.CalledGone: Move(S.CLOSING, "target_left"),
+        ev.CalledTaken: Move(S.CLOSING, "end_taken"),
         ev.TimeUp: Move(S.CLOSING, "end_long_talk"),
         ev.CalledRinging: Late("180 crossed the 200"),
         ev.PlayFinished: OLD_PLAY,
         ev.CallerDigit: Late("the called party hears it"),
         **_NO_ERRAND,
-        **_given_back(S.TRANSFERRED),
         **_NO_QUEUE,
         **_ENDINGS,
     },
@@ -347,6 +373,7 @@ _RULED_OUT: Mapping[State, tuple[type[Event], ...]] = {
     S.OFFERING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, *_PARTED, ev.TimeUp),
     S.GREETING: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, ev.TalkEnded),
     S.TALKING: (*_NOT_NOW, *_CUSTOMER, *_PICKED_UP, *_GREETED, ev.AgentLost),
+    S.SENDING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, *_GOES_ON),
     # transfers are not the ACD's
     S.DIALLING: (*_NOT_NOW, *_CUSTOMER, *_GREETED, *_ACD_TAKES_BACK, *_PARTED),
     S.TRANSFERRED: (*_NOT_WITH_TARGET, *_CUSTOMER, *_PICKED_UP, *_GREETED, *_ACD_TAKES_BACK, *_GOES_ON),

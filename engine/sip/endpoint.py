@@ -24,11 +24,12 @@ from engine.callflow.events import (
     Event,
     LegEnded,
     LegMedia,
+    LegRefers,
     Refusal,
 )
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
-from engine.sip import gate, legs, library, translate, turned_away
+from engine.sip import gate, legs, library, referrals, translate, turned_away
 from engine.sip.carriers import Carriers
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
@@ -37,6 +38,7 @@ from engine.sip.keys import IN_BAND
 from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, ChallengedLeg, CustomerLeg, KeyedLeg, Leg
 from engine.sip.outward import TRUNK, Outward
 from engine.sip.phones import Phones, dialled
+from engine.sip.referrals import Referrals
 from engine.sip.trunks import IN, OUT
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class Endpoint:
         trunks: Sequence[settings.Trunk],
         limits: settings.Limits,
         clock_rate: int,
-        post: Callable[[str, Event | LegMedia | LegEnded], None],
+        post: Callable[[str, Event | LegMedia | LegEnded | LegRefers], None],
         new_call: Callable[[], str],
         now: Callable[[], float],
         phones: Phones | None = None,
@@ -88,7 +90,7 @@ class Endpoint:
         self._new_call, self.now = new_call, now
         self._settings, self._phones = sip, phones
         self.carriers = Carriers(sip, trunks, now)
-        self._inward = Inward(self, sip, phones)
+        self._inward, self._referrals = Inward(self, sip, phones), Referrals(self)
         self._legs: dict[int, Leg | Fork | Outward] = {}
         self._numbers = itertools.count(1)
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
@@ -118,6 +120,7 @@ class Endpoint:
             self.carriers.open()
             if phones:
                 phones.open(library.own_uri(sip))
+                self._referrals.open()
         except SipError:
             self._destroy()
             raise
@@ -198,17 +201,18 @@ class Endpoint:
             call.take_key(key, IN_BAND)
 
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
-        if uri.startswith(REGISTERED):
-            if self._phones:
-                summary = translate.message_summary(account, n_new, n_old)
-                self._phones.notify(uri.removeprefix(REGISTERED), summary)
-            return
-        prm = translate.mwi_request(uri, library.own_uri(self._settings), account, n_new, n_old)
-        assert self.account
-        try:
-            self.account.sendRequest(prm)
-        except pj.Error as error:
-            log.warning("NOTIFY about messages to %s: %s", translate.clean(uri), translate.reason_of(error))
+        if not uri.startswith(REGISTERED):
+            assert self.account
+            translate.send_mwi(self.account, uri, library.own_uri(self._settings), account, n_new, n_old)
+        elif self._phones:
+            self._phones.notify(uri.removeprefix(REGISTERED), translate.message_summary(account, n_new, n_old))
+
+    def give(self, leg: int, call: str, offer: int) -> None:
+        referrals.give(self._legs.get(leg), call, offer)
+
+    def report_transfer(self, leg: int, status: int) -> None:
+        if phone := referrals.phone_of(self._legs.get(leg)):
+            self._referrals.report(phone, status)
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
         self._end(leg, 0, ELSEWHERE if elsewhere else {})
@@ -262,11 +266,8 @@ class Endpoint:
         leg = next(self._numbers)
         self._invited.append(leg)
         self._legs[leg] = opened = self._inward.open(self._new_call, leg, slot, source, message)
-        if isinstance(opened, ChallengedLeg):
-            if opened.status == legs.NOT_ACCEPTABLE:
-                self.turned_away(source, message, legs.NOT_ACCEPTABLE)
-        elif trunk := opened.caller.trunk:
-            self.carriers.ways[trunk].began(IN)
+        if not isinstance(opened, ChallengedLeg) and opened.caller.trunk:
+            self.carriers.ways[opened.caller.trunk].began(IN)
 
     def turned_away(self, source: str, message: str, status: int) -> None:
         """PJSIP refused an INVITE by itself: no codec in common, a broken SDP, no room."""

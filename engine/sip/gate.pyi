@@ -57,7 +57,7 @@ def take_registers(takes: bool) -> None:
     """Whether REGISTER is for somebody here. It passes at a stranger's rate from anywhere, to be authenticated."""
 
 def know_phones(flows: Container[tuple[str, int, str]]) -> None:
-    """Where phones are that logged in: address, port, and tcp (also TLS) or udp; read as it is at any time. What comes
+    """Where phones are that logged in: address, port, and udp, tcp or tls; read as it is at any time. What comes
     from there is no stranger's."""
 
 def login_failed(source: str) -> None:

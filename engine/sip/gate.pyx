@@ -146,7 +146,11 @@ def know_phones(flows):
 
 
 cdef int is_phone(const char *source, int port, int is_reliable) noexcept with gil:
-    return bool(known_flows) and (source.decode(), port, "tcp" if is_reliable else "udp") in known_flows
+    if not known_flows:
+        return False
+    address = source.decode()
+    ways = ("tcp", "tls") if is_reliable else ("udp",)
+    return any([(address, port, way) in known_flows for way in ways])
 
 
 def login_failed(source):

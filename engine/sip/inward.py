@@ -45,6 +45,7 @@ class Inward:
             if challenges := carriers.challenges(trunk, source, message):
                 return ChallengedLeg(self._endpoint, leg, slot, caller, UNAUTHORIZED, challenges)
         if not translate.is_as_secret(message, srtp):
+            self._endpoint.turned_away(source, message, NOT_ACCEPTABLE)
             return ChallengedLeg(self._endpoint, leg, slot, caller, NOT_ACCEPTABLE)
         return CallerLeg(self._endpoint, new_call(), leg, slot, caller)
 

@@ -194,6 +194,8 @@ class CalledLeg(Leg):
     def __init__(self, endpoint: Holder, call: str, leg: int, offer: int) -> None:
         super().__init__(endpoint, call, leg)
         self.offer = offer
+        self.refers: list[int] = []  # CSeq of each REFER that was taken
+        self.is_referring = False  # the last one has had no final word yet
         self.rang = False
         self.confirmed = False
 

@@ -1,4 +1,4 @@
-"""REGISTER, and INVITE of phones, as plain values; OPTIONS out and their answers in; connections that close.
+"""REGISTER, INVITE of phones, REFER, as plain values; OPTIONS out and their answers in; connections that close.
 Counterpart: requests_module.c; phones.py, which is told.
 
 After libInit; engine thread only. The callbacks run inside PJSIP's: they must return soon and call nothing of PJSIP.
@@ -22,6 +22,13 @@ def open(
 
 def close() -> None:
     """After libDestroy."""
+
+def take_refers(referred: Callable[[int, str, int], int]) -> None:
+    """A REFER inside a dialog: pjsua's number of the call, the value of Refer-To, CSeq. The status that it is answered
+    with; 0 leaves it to PJSIP. After open()."""
+
+def slot_of(call_id: str, tag: str, other: str) -> int:
+    """pjsua's number of the call whose dialog has these tags, in either order; -1: there is none."""
 
 def ping(number: int, uri: str, own_uri: str, routes: Sequence[str]) -> bool:
     """One OPTIONS, once; the first of `routes` says where it goes. False: it cannot be sent."""

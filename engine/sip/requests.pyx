@@ -44,9 +44,11 @@ cdef extern from "requests_module.h" nogil:
         void (*on_pong)(unsigned long long, int, const agner_flow *) noexcept
         void (*on_closed)(const agner_flow *) noexcept
         int (*is_phone)(const agner_flow *) noexcept
+        int (*on_refer)(int, const pj_str_t *, long) noexcept
         void (*on_invite)(const agner_register *, agner_reply *) noexcept
     int agner_requests_open(pjsip_endpoint *, const agner_listeners *)
     void agner_requests_close()
+    int agner_slot_of(const pj_str_t *, const pj_str_t *, const pj_str_t *)
     void agner_reply_add(agner_reply *, const char *, int, const char *, int)
     int agner_requests_notify(const pj_str_t *, const pj_str_t *, const pj_str_t *, unsigned, const pj_str_t *)
     int agner_requests_ping(unsigned long long, const pj_str_t *, const pj_str_t *, const pj_str_t *, unsigned)
@@ -58,14 +60,14 @@ cdef extern from "<pjsua-lib/pjsua.h>" nogil:
 log = logging.getLogger(__name__)
 
 DEF MOST_ROUTES = 9
-cdef object told_register = None, told_invite = None, told_pong = None, told_closed = None, known_flows = ()
+cdef object told_refer = None, told_register = None, told_invite = None, told_pong = None, told_closed = None, known_flows = ()
 
 
 def open(registered, invited, ponged, closed, flows):
     global told_register, told_invite, told_pong, told_closed, known_flows
     told_register, told_invite, told_pong, told_closed, known_flows = registered, invited, ponged, closed, flows
     cdef agner_listeners listeners
-    listeners.on_register, listeners.on_pong = on_register, on_pong
+    listeners.on_register, listeners.on_pong, listeners.on_refer = on_register, on_pong, on_refer
     listeners.on_closed, listeners.is_phone, listeners.on_invite = on_closed, is_phone, on_invite
     cdef int status = agner_requests_open(pjsua_get_pjsip_endpt(), &listeners)
     if status:
@@ -73,10 +75,22 @@ def open(registered, invited, ponged, closed, flows):
 
 
 def close():
-    global told_register, told_invite, told_pong, told_closed, known_flows
+    global told_refer, told_register, told_invite, told_pong, told_closed, known_flows
     agner_requests_close()
-    told_register = told_invite = told_pong = told_closed = None
+    told_refer = told_register = told_invite = told_pong = told_closed = None
     known_flows = ()
+
+
+def take_refers(referred):
+    global told_refer
+    told_refer = referred
+
+
+def slot_of(str call_id, str tag, str other):
+    cdef pj_str_t strings[3]
+    texts = [text.encode() for text in (call_id, tag, other)]
+    _fill(strings, texts)
+    return agner_slot_of(&strings[0], &strings[1], &strings[2])
 
 
 def ping(unsigned long long number, str uri, str own_uri, routes):
@@ -105,6 +119,16 @@ cdef int _fill(pj_str_t *strings, list texts) except -1:
 
 cdef void on_register(const agner_register *found, agner_reply *reply) noexcept with gil:
     _ask(told_register, found, reply)
+
+
+cdef int on_refer(int slot, const pj_str_t *refer_to, long cseq) noexcept with gil:
+    if told_refer is not None:
+        try:
+            return told_refer(slot, _text(refer_to[0]), cseq)
+        except Exception:
+            log.exception("REFER")
+            return 500
+    return 0
 
 
 cdef void on_invite(const agner_register *found, agner_reply *reply) noexcept with gil:

@@ -6,6 +6,8 @@
 #include <pj/ctype.h>
 #include <pj/string.h>
 #include <pjlib.h>
+#include <pjsua-lib/pjsua.h>
+#include <pjsua-lib/pjsua_internal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,6 +187,36 @@ static pj_bool_t refuse_invite(pjsip_rx_data *rdata)
     return reply.status != 0;
 }
 
+static int slot_of(const pj_str_t *call_id, const pj_str_t *local, const pj_str_t *remote)
+{
+    pjsip_dialog *dialog = pjsip_ua_find_dialog(call_id, local, remote, PJ_FALSE);
+    pjsip_inv_session *session = dialog ? pjsip_dlg_get_inv_session(dialog) : NULL;
+    const pjsua_call *call = session ? session->mod_data[pjsua_var.mod.id] : NULL;
+    return call ? (int)call->index : -1;
+}
+
+int agner_slot_of(const pj_str_t *call_id, const pj_str_t *tag, const pj_str_t *other)
+{
+    int slot = slot_of(call_id, tag, other);
+    return slot >= 0 ? slot : slot_of(call_id, other, tag);
+}
+
+/* PJ_TRUE: it was answered, and PJSIP, which would dial, never sees it. */
+static pj_bool_t answer_refer(pjsip_rx_data *rdata)
+{
+    static const pj_str_t name = {"Refer-To", 8}, compact = {"r", 1};
+    const pjsip_generic_string_hdr *header =
+        pjsip_msg_find_hdr_by_names(rdata->msg_info.msg, &name, &compact, NULL);
+    agner_reply reply = {.pool = rdata->tp_info.pool};
+    int slot = slot_of(&rdata->msg_info.cid->id, &rdata->msg_info.to->tag, &rdata->msg_info.from->tag);
+    pj_list_init(&reply.headers);
+    if (header && slot >= 0)
+        reply.status = requests.tell.on_refer(slot, &header->hvalue, rdata->msg_info.cseq->cseq);
+    if (reply.status)
+        respond(rdata, &reply);
+    return reply.status != 0;
+}
+
 /* What a phone behind a NAT says of itself leads nowhere; what it sent from does (RFC 5626 section 5.3). */
 static void mend_contact(pjsip_rx_data *rdata)
 {
@@ -205,10 +237,14 @@ static void mend_contact(pjsip_rx_data *rdata)
 
 static pj_bool_t on_request(pjsip_rx_data *rdata)
 {
+    static const pjsip_method refer = {PJSIP_OTHER_METHOD, {"REFER", 5}};
     if (rdata->msg_info.msg->line.req.method.id == PJSIP_REGISTER_METHOD) {
         answer_register(rdata);
         return PJ_TRUE;
     }
+    if (rdata->msg_info.to->tag.slen && !pjsip_method_cmp(&rdata->msg_info.msg->line.req.method, &refer) &&
+        answer_refer(rdata))
+        return PJ_TRUE;
     if (rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD && !rdata->msg_info.to->tag.slen) {
         agner_flow flow = flow_of(rdata);
         if (agner_is_repeated(rdata) || !requests.tell.is_phone(&flow))

@@ -48,12 +48,16 @@ typedef struct agner_listeners {
     void (*on_pong)(unsigned long long number, int status, const agner_flow *);
     void (*on_closed)(const agner_flow *);
     pj_bool_t (*is_phone)(const agner_flow *); /* a phone that logged in sends from here */
+    /* The call by pjsua's number, the value of Refer-To, CSeq. The status to answer with; 0: it may pass. */
+    int (*on_refer)(int slot, const pj_str_t *refer_to, long cseq);
     void (*on_invite)(const agner_register *, agner_reply *); /* of such a phone; status 0: it may pass */
 } agner_listeners;
 
 /* After libInit. */
 pj_status_t agner_requests_open(pjsip_endpoint *, const agner_listeners *);
 void agner_requests_close(void);
+/* pjsua's number of the call whose dialog has these tags, in either order; -1: there is none. */
+int agner_slot_of(const pj_str_t *call_id, const pj_str_t *tag, const pj_str_t *other);
 void agner_reply_add(agner_reply *, const char *name, int n_name, const char *value, int n_value);
 /* One OPTIONS; `routes` are values of Route, of which the first says where it goes. on_pong(number, status)
  * when it is answered, whatever the answer; a lost one is lost. */

@@ -16,6 +16,8 @@ from engine.callflow.errors import SipError
 from engine.callflow.events import Refusal
 from engine.callflow.plan import Caller
 
+log = logging.getLogger(__name__)
+
 DIGITS = frozenset("0123456789*#ABCD")  # RFC 4733 section 3.2, without flash
 LONGEST = 64  # characters of a number or a name; the rest of a longer one is cut
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -136,6 +138,14 @@ def mwi_request(uri: str, own_uri: str, account: str, n_new: int, n_old: int) ->
     prm.txOption.contentType = "application/simple-message-summary"
     prm.txOption.msgBody = message_summary(account, n_new, n_old)
     return prm
+
+
+def send_mwi(by: pj.Account, uri: str, own_uri: str, account: str, n_new: int, n_old: int) -> None:
+    """Logs what fails."""
+    try:
+        by.sendRequest(mwi_request(uri, own_uri, account, n_new, n_old))
+    except pj.Error as error:
+        log.warning("NOTIFY about messages to %s: %s", clean(uri), reason_of(error))
 
 
 def message_summary(account: str, n_new: int, n_old: int) -> str:

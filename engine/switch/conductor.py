@@ -19,7 +19,7 @@ from typing import Any
 from engine import doors
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import plan, steps
+from engine.callflow import plan
 from engine.callflow.blacklist import Blacklist
 from engine.callflow.call import Call, Rules
 from engine.callflow.commands import Command
@@ -27,7 +27,7 @@ from engine.callflow.errors import BusyError, CallError, ImpossibleEvent, PlanEr
 from engine.callflow.events import Event
 from engine.callflow.record import Segment
 from engine.callflow.table import State
-from engine.switch import admitting, boxes, dialling, hearing, planning, serving
+from engine.switch import admitting, boxes, dialling, hearing, meaning, planning, sending, serving
 from engine.switch.calling_back import CallingBack
 from engine.switch.live import CALLER, Live, News, Rooms, Setup, recording_path
 
@@ -153,6 +153,9 @@ class Switch:
             self._forget_leg(call, news.leg)
             self._gather()
             return
+        if isinstance(news, ev.LegRefers):
+            sending.refers(self, news)
+            return
         if isinstance(news, ev.CallArrived | ev.CallTurnedAway):
             news = self._admit(call, news)
         live = self.calls.get(call)
@@ -160,7 +163,7 @@ class Switch:
             log.error("call %s: %s after its end", call, news)
             return
         try:
-            self._run(live, self._meant(live, news))
+            self._run(live, meaning.meant(self, live, news))
         except CallError as error:
             self._consequences.append((call, ev.CallFailed(error)))
         except Exception as error:  # a bug met by one call must not end the others
@@ -168,24 +171,9 @@ class Switch:
             self._consequences.append((call, ev.CallFailed(CallError(f"{type(error).__name__}: {error}"))))
         self._gather()
 
-    def _meant(self, live: Live, event: Event) -> Event:
-        """What the news of a room means to this call, where that depends on more than the machine knows."""
-        machine = live.machine
-        match event:
-            case ev.CallerDigit(digit) if machine.queue and digit in machine.queue.keys:
-                return ev.KeyChosen(digit)
-            case ev.CalledGone(offer) if offer == machine.talk and self._is_caller_there(live):
-                if machine.state is State.GREETING:
-                    return ev.AgentLost(offer)
-                return ev.TalkEnded(offer) if machine.state is State.TALKING and _goes_on(live) else event
-            case ev.AgentReserved(offer) if (began := machine.callback) and began.customer_first:
-                is_reached = machine.is_caller_up or machine.state is not State.QUEUED
-                return event if is_reached else ev.CallbackTurn(offer)
-        return event
-
-    def _is_caller_there(self, live: Live) -> bool:
-        """Not who has hung up too, which is the next news."""
-        return live.machine.is_caller_up and live.legs.get(CALLER) not in self._dead
+    def is_dead(self, leg: int) -> bool:
+        """Its end stands in the inbox of this round."""
+        return leg in self._dead
 
     def _run(self, live: Live, event: Event) -> None:
         machine, was, was_waiting = live.machine, live.machine.state, live.machine.queue is not None
@@ -348,12 +336,6 @@ class Switch:
         self.records.write_cdr(command.cdr)
 
 
-def _goes_on(live: Live) -> bool:
-    """After the talk."""
-    step = None if live.step is None or live.is_callback else live.book.steps[live.step]
-    return isinstance(step, steps.Queue) and "served" in step.ways
-
-
 _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.OpenCdr: Switch._open_cdr,
     do.RejectCaller: Switch._reject_caller,
@@ -388,6 +370,9 @@ _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.DialOut: serving.dial_out,
     do.DialCustomer: serving.dial_customer,
     do.Bridge: serving.bridge,
+    do.Part: sending.part,
+    do.ReportTransfer: sending.report_transfer,
+    do.FollowAgent: sending.follow_agent,
     do.HangUpCalled: serving.hang_up_called,
     do.HangUpCaller: Switch._hang_up_caller,
     do.DropLegs: Switch._drop_legs,

@@ -28,10 +28,14 @@ class Dialling:
 
     def check_room(self, switch: Switch, agent: str) -> None:
         """For one more call of this agent. Raises BusyError."""
-        rules, dialled = switch.setup.book.dialling, self._dialled[agent]
         n_calls = sum(live.caller.agent == agent for live in switch.calls.values())
-        if n_calls >= rules.max_calls:
+        if n_calls >= switch.setup.book.dialling.max_calls:
             raise BusyError(f"agent {agent} has dialled {n_calls} calls that are up", status=BUSY_HERE)
+        self.check_rate(switch, agent)
+
+    def check_rate(self, switch: Switch, agent: str) -> None:
+        """This agent dials, for a call or a transfer. Raises BusyError."""
+        rules, dialled = switch.setup.book.dialling, self._dialled[agent]
         while dialled and dialled[0] <= switch.now - MINUTE_S:
             dialled.popleft()
         if len(dialled) >= rules.max_calls_per_minute:

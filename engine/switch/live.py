@@ -15,7 +15,7 @@ from engine.trace import Trace
 
 CALLER = 0  # the caller's leg among a call's legs; called legs are listed by their offer
 
-News = Event | ev.LegMedia | ev.LegEnded
+News = Event | ev.LegMedia | ev.LegEnded | ev.LegRefers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,15 @@ class Rooms:
     to_utc: Callable[[float], datetime]
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Where an agent's phone has sent the caller: a plan, by this number."""
+
+    plan: str
+    number: str
+    step: int | None = None  # which the plan stands at; None: at its beginning
+
+
 @dataclass(slots=True)
 class Live:
     """A call that is not over: its machine, its place in the plan, its legs, what it has learnt."""
@@ -56,6 +65,8 @@ class Live:
     caller: plan.Caller
     book: plan.PlanBook
     step: int | None = None  # number of the plan's step that stands
+    sent: Sent | None = None  # by an agent, who may have the caller back
+    entry: Sent | None = None  # the same, once the agent is gone: the plan goes on there
     values: dict[str, str] = field(default_factory=dict)
     legs: dict[int, int] = field(default_factory=dict)  # offer, or CALLER -> leg
     timer_set: float | None = None  # the machine's deadline that stands in the heap

@@ -40,10 +40,13 @@ _NOWHERE = plan.Place("", 0, 0)
 # ---- what a call knows
 
 
-def situation(switch: Switch, live: Live) -> plan.Situation:
+def situation(switch: Switch, live: Live, number: str = "") -> plan.Situation:
+    """`number`: that an agent dials for the caller, in place of the caller's own."""
     at = switch.utc().astimezone(ZoneInfo(live.book.timezone))
     is_listed = partial(_is_listed, switch, live)
-    return plan.Situation(live.caller, at, values(switch, live), is_listed, live.dice)
+    dialled = number or (live.entry.number if live.entry else live.caller.dnis)
+    caller = replace(live.caller, dnis=dialled)
+    return plan.Situation(caller, at, values(switch, live), is_listed, live.dice)
 
 
 def values(switch: Switch, live: Live) -> dict[str, str]:
@@ -81,7 +84,7 @@ def remember(switch: Switch, live: Live, command: do.Remember) -> None:
 
 
 def take_step(switch: Switch, live: Live, command: do.TakeStep) -> None:
-    if live.is_callback:  # there is no plan for one whose wait ended without an agent
+    if live.is_callback and not live.entry:  # there is no plan for one whose wait ended without an agent
         switch.then(live, ev.HangUpPlanned(steps.HangUp(_NOWHERE, {})))
         return
     now = situation(switch, live)
@@ -100,8 +103,9 @@ def _next(switch: Switch, live: Live, result: str, now: plan.Situation) -> plan.
     the queue away. Then the call goes the way of another wait without an agent; where there is none, it begins again
     in the book that holds now, which has all of them."""
     if live.step is None:
-        assert live.machine.plan
-        return live.book.enter(live.machine.plan, now)
+        name = live.entry.plan if live.entry else live.machine.plan
+        assert name
+        return live.book.enter(name, now)
     step = live.book.steps[live.step]
     if not isinstance(step, steps.Queue) or result in step.ways:
         return live.book.after(live.step, result, now)
@@ -109,17 +113,23 @@ def _next(switch: Switch, live: Live, result: str, now: plan.Situation) -> plan.
         if other in step.ways:
             return live.book.after(live.step, other, now)
     live.book = switch.setup.book
-    return live.book.enter(live.book.plan_for(live.caller.dnis, live.caller.agent), now)
+    caller, sent = live.caller, live.entry
+    name = live.book.dialling.plan_for(sent.number) if sent else live.book.plan_for(caller.dnis, caller.agent)
+    return live.book.enter(name, now)
 
 
 def _planned(switch: Switch, step: plan.Step, now: plan.Situation) -> Event:
     if isinstance(step, steps.Transfer):
-        way, dollar, name = step.uri.partition("$")
-        step = replace(step, uri=way + now.value(dollar + name))
-        return ev.TransferPlanned(step, next(switch.transfers))
+        return ev.TransferPlanned(resolved(step, now), next(switch.transfers))
     if isinstance(step, steps.Errand):
         return ev.ErrandPlanned(step, next(switch.tickets))
     return _PLANNED[type(step)](step)
+
+
+def resolved(step: steps.Transfer, now: plan.Situation) -> steps.Transfer:
+    """With what the call knows in place of a `$name`."""
+    way, dollar, name = step.uri.partition("$")
+    return replace(step, uri=way + now.value(dollar + name))
 
 
 # ---- errands and answers

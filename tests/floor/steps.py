@@ -22,7 +22,7 @@ EXTRAS = steps.Queue(
     HERE, NOWHERE, queue="support", music="moh", keys=("1", "2"), whisper=("vip",), greeting=("agent_number",)
 )
 NIGHT_DESK = steps.Transfer(HERE, NOWHERE, uri="sip:night@192.0.2.7", ring_for_s=20, ringback="ringback")
-
+COLLEAGUE = steps.Transfer(HERE, NOWHERE, uri="agent:102", ring_for_s=20)
 
 MENU = steps.Ask(
     HERE, NOWHERE, ("menu",), "zh", choices=("1", "2", "0"), tries=2, invalid=("wrong_key",), into="choice"
@@ -80,6 +80,16 @@ def greeting(play: Callable[..., Playbook], step: steps.Queue = SUPPORT) -> Play
 
 def talking(play: Callable[..., Playbook], step: steps.Queue = SUPPORT) -> Playbook:
     return greeting(play, step) >> ev.Greeted(1) << do.Bridge(1)
+
+
+def sending(play: Callable[..., Playbook]) -> Playbook:
+    """The agent's phone has asked to send the caller to 102, whom offer 9 rings."""
+    return (
+        talking(play)
+        >> ev.SentTo(COLLEAGUE, 9) << do.ReportTransfer(1, 100) << do.Part(1)
+        << do.StartMusic("moh") << do.DialOut(9, "agent:102")
+        >> ev.CalledRinging(9) << do.ReportTransfer(1, 180)
+    )
 
 
 def hearing_tone(play: Callable[..., Playbook]) -> Playbook:

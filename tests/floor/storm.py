@@ -16,6 +16,7 @@ What must hold is checked where it happens and raises Fault with the kind of wro
     record      a CDR, segment, recording or message too many, too few, left open or with a hole
     order       a command that makes no sense where it stands
     timer       TimeUp where no timer belongs
+    endless     the call goes round and round
 """
 
 from collections import Counter
@@ -46,6 +47,7 @@ RULES = [
 CALLER = plan.Caller(ani="13800138000", dnis="4008001234", trunk="carrier")
 AGENT = plan.Caller(ani="104", dnis="103", trunk="", name="Li", agent="104")
 GREETING = ("you_asked_for_a_call",)
+ENDLESS = 20_000  # things that happen; the longest schedules have some hundred
 ALONE = (State.ROUTING, State.TONE, State.MESSAGE, State.QUEUED, State.REACHING, State.CLOSING)
 WITHOUT_TIMER = (State.NEW, State.TONE, State.OFFERING, State.ENDED)
 
@@ -78,7 +80,7 @@ class Storm:
         self.is_message_open = False
         # what is written
         self.n_done: Counter[type[do.Command]] = Counter()
-        self.n_talks = 0
+        self.talked: set[int] = set()  # offers
         self.segments: list[Any] = []
         self.cdr: Any = None
         self.are_legs_gone = False
@@ -129,6 +131,8 @@ class Storm:
                 continue
             self.now, _, act, args = heappop(self.coming)
             act(*args)
+            if self.n_coming > ENDLESS:
+                raise Fault("endless: nobody comes to an end of it")
         self.check_end()
         return self
 
@@ -195,7 +199,8 @@ class Storm:
         if self.phones.called[command.offer].heard != "up":
             raise Fault("bridge: a greeting on a leg that is not up")
         self.greeting = command.offer
-        self.n_talks += self.phones.has_caller
+        if self.phones.has_caller:
+            self.talked.add(command.offer)
         self.later(GREETING_S + 6 * self.hurry + 1, self.must_have_met, command.offer)
         if not command.whisper:
             self.greeting_ends(command.offer)
@@ -227,8 +232,13 @@ class Storm:
         if self.play or self.has_music or self.greeting is not None or self.is_message_open:
             raise Fault("bridge: the caller still hears something else")
         self.bridged = command.offer
-        is_target = command.offer in self.phones.targets
-        self.n_talks += not self.n_done[do.Greet] or is_target or self.was_fetched()
+        if command.offer in self.phones.targets or self.was_fetched():
+            self.talked.add(command.offer)
+
+    def part(self, command: do.Part) -> None:
+        if self.bridged != command.offer:
+            raise Fault("bridge: two are parted who do not talk")
+        self.bridged = None
 
     def was_fetched(self) -> bool:
         return self.is_callback and not self.is_customer_first
@@ -296,10 +306,16 @@ class Storm:
             raise Fault("bridge: the answer waits for something")
         if was in (State.GREETING, State.FETCHING) and call.state is State.TALKING and self.bridged is None:
             raise Fault("bridge: agent and caller wait for each other")
+        told = [command.status for command in commands if isinstance(command, do.ReportTransfer)]
+        is_sent = was is State.SENDING and call.state in (State.TALKING, State.TRANSFERRED)
+        if is_sent and max(told, default=0) < 200:
+            raise Fault("order: the agent's phone is not told what became of its transfer")
+        if call.state in (State.TALKING, State.TRANSFERRED) and self.bridged != call.talk:
+            raise Fault("bridge: the parties of a talk do not hear each other")
         if isinstance(event, ev.TalkEnded) and not call.late:
             self.talk_ends()
         if isinstance(event, ev.AgentLost):
-            self.n_talks -= 1
+            self.talked.discard(event.offer)
         if call.offers and call.state in ALONE:
             raise Fault(f"leg: offers are open in {call.state}")
         if self.is_message_open and call.state is not State.MESSAGE:
@@ -324,10 +340,10 @@ class Storm:
         offers = sorted((s.agent, s.began_at) for s in self.segments if s.kind == "offer")
         if offers != sorted(self.phones.rung):
             raise Fault("record: not one segment for each offer")
-        expected = {"queue": n_done[do.Enqueue], "talk": self.n_talks, "customer": n_done[do.DialCustomer]}
+        expected = {"queue": n_done[do.Enqueue], "talk": len(self.talked), "customer": n_done[do.DialCustomer]}
         if any(kinds[kind] != n for kind, n in expected.items()):
             raise Fault(f"record: segments {dict(kinds)}, but {expected}")
-        if (cdr.connected_at is None) is bool(self.n_talks) or (cdr.agent is not None and not self.n_talks):
+        if (cdr.connected_at is None) is bool(self.talked) or (cdr.agent is not None and not self.talked):
             raise Fault("record: the CDR and the talk disagree")
         if (cdr.kind == "callback") is not self.is_callback:
             raise Fault("record: a call is no callback")
@@ -357,6 +373,9 @@ def _ask(name: str, *, with_agent: bool = False, with_heard: bool = False) -> Ca
 
 
 _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {
+    do.Part: Storm.part,
+    do.ReportTransfer: lambda storm, command: storm.phones.report_transfer(command),
+    do.FollowAgent: lambda storm, command: storm.plan.follow(command),
     do.RingCaller: lambda storm, command: storm.phones.ring_caller(command),
     do.SendProgress: lambda storm, command: storm.phones.progress(command),
     do.AnswerCaller: lambda storm, command: storm.phones.answer_caller(command),

@@ -7,12 +7,13 @@ CallerDigit.
 
 from collections.abc import Callable
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow import plan, steps
 from engine.callflow.call import Call
+from engine.callflow.errors import MediaError
 from engine.callflow.events import Refusal
 from engine.callflow.table import State
 from tests.floor.storm_acd import Fault
@@ -25,6 +26,8 @@ class World(Protocol):
 
     rng: Random
     call: Call
+    plan: Any
+    n_offers: int
     now: float
     cdr: object
 
@@ -88,10 +91,13 @@ class Phones:
         self.storm.count_legs()
 
     def meant(self, event: ev.Event) -> ev.Event:
-        """An agent who hangs up on a caller before the talk."""
+        """An agent who hangs up on a caller before the talk, and one after whose talk the plan goes on."""
         call = self.storm.call
-        is_loss = isinstance(event, ev.CalledGone) and event.offer == call.talk and call.state is State.GREETING
-        return ev.AgentLost(event.offer) if is_loss and self.has_caller else event  # type: ignore[attr-defined]
+        if not isinstance(event, ev.CalledGone):
+            return event
+        if event.offer == call.talk and call.state is State.GREETING and self.has_caller:
+            return ev.AgentLost(event.offer)
+        return ev.TalkEnded(event.offer) if self.goes_on(event.offer) else event
 
     def goes_on(self, offer: int) -> bool:
         """The agent of the talk hung up first, and the plan has more for the caller."""
@@ -258,11 +264,64 @@ class Phones:
             self.news(phone, ev.CalledAnswered(offer), "up")
             talk_s = self.storm.rng.random() * self.storm.rng.choice((2, 15, 90))
             self.storm.later(talk_s, self.called_leaves, offer, phone)
+            if self.storm.rng.random() < 0.6:
+                act = self.is_taken if self.dials else self.sends
+                self.storm.later(talk_s * self.storm.rng.random(), act, offer, phone)
+
+    # ---- the agent's phone sends the caller elsewhere
+
+    def sends(self, offer: int, phone: Phone) -> None:
+        if phone.phase == "up":
+            self.storm.later(self.storm.travel_s(), self.asks_to_send, offer, phone)
+
+    def asks_to_send(self, offer: int, phone: Phone) -> None:
+        """The conductor knows whether it may; its word travels, too."""
+        storm, call = self.storm, self.storm.call
+        if phone.heard != "up" or call.talk != offer or call.state is not State.TALKING or offer in self.targets:
+            return
+        kind = storm.rng.randrange(3)
+        storm.later(0 if storm.rng.random() < 0.5 else 3 * storm.travel_s(), self.send, kind, offer)
+
+    def send(self, kind: int, offer: int) -> None:
+        storm, call = self.storm, self.storm.call
+        is_other_talk = call.talk != offer and call.state in (State.TALKING, State.SENDING)
+        if is_other_talk or not self.has_caller:
+            return
+        if kind == 0:
+            storm.plan.send(None)
+            storm.tell(ev.SentIntoPlan())
+            return
+        step = storm.plan.target()
+        storm.n_offers += 1
+        if kind == 1:
+            storm.plan.send(step)
+            storm.tell(ev.SentTo(step, storm.n_offers))
+            if storm.rng.random() < 0.05:
+                storm.later(5 * storm.rng.random(), storm.tell, ev.CallFailed(MediaError("no slot")))
+            return
+        party = self.called[storm.n_offers] = Phone(step.uri, is_deaf=False)
+        party.phase = party.heard = "up"
+        self.targets.add(storm.n_offers)
+        storm.later(20 * storm.rng.random(), self.called_leaves, storm.n_offers, party)
+        storm.tell(ev.PutThrough(step, storm.n_offers))
+
+    def is_taken(self, offer: int, phone: Phone) -> None:
+        """This call is the agent's own, whose other party is put through to somebody else."""
+        call = self.storm.call
+        if phone.phase == phone.heard == "up" and call.state is State.TRANSFERRED and call.talk == offer:
+            phone.phase = phone.heard = "ended"
+            self.storm.tell(ev.CalledTaken(offer))
+            self.storm.count_legs()
+
+    def report_transfer(self, command: do.ReportTransfer) -> None:
+        phone = self.called[command.offer]
+        if phone.heard != "up" or phone.told or command.offer in self.targets:
+            raise Fault("order: a report to a phone that is not in a talk")
 
     def called_leaves(self, offer: int, phone: Phone) -> None:
         if phone.phase == "up":
             phone.phase = "ended"
-            self.news(phone, ev.TalkEnded(offer) if self.goes_on(offer) else ev.CalledGone(offer), "ended")
+            self.news(phone, ev.CalledGone(offer), "ended")
 
     def hang_up_called(self, command: do.HangUpCalled) -> None:
         phone = self.called[command.offer]

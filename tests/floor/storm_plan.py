@@ -74,6 +74,7 @@ class Plan:
     def __init__(self, storm: World) -> None:
         self.storm = storm
         self.step: plan.Step | None = None
+        self.sent: plan.Step | None = None
         self.is_step_out = False  # TakeStep was given and the plan has not spoken yet
         self.is_served = False
         self.n_steps = 0
@@ -102,6 +103,17 @@ class Plan:
         self.storm.is_refused = self.storm.is_refused or (step is CONSENT and result == "refused")
         self.is_step_out = True
         self.storm.later(self.storm.travel_s(), self.speaks, self.choose())
+
+    def send(self, step: plan.Step | None) -> None:
+        """The agent sends the caller to this step, or into another plan."""
+        self.sent = step
+
+    def follow(self, command: do.FollowAgent) -> None:
+        self.step = self.sent
+
+    def target(self) -> steps.Transfer:
+        found: steps.Transfer = self.storm.rng.choice(DIALLED)
+        return found
 
     def speaks(self, step: plan.Step) -> None:
         storm = self.storm

@@ -67,11 +67,15 @@ EVENTS: dict[type[ev.Event], ev.Event] = {
         ev.CallFailed(CallError("no slot")),
         ev.TimeUp(),
         ev.LegsGone(),
+        ev.SentTo(steps.COLLEAGUE, 14),
+        ev.SentIntoPlan(),
+        ev.PutThrough(steps.COLLEAGUE, 15),
+        ev.CalledTaken(1),
     )
 }
 
-# What they carry lives: an agent, a caller.
-NEVER_LATE = (ev.AgentReserved, ev.CallbackTurn, ev.CallArrived, ev.CallbackBegan, ev.CustomerAnswered)
+# What they carry lives: an agent, a caller, somebody on the line.
+NEVER_LATE = (ev.PutThrough, ev.AgentReserved, ev.CallbackTurn, ev.CallArrived, ev.CallbackBegan, ev.CustomerAnswered)
 
 
 def call_in(state: State) -> Call:
@@ -96,6 +100,8 @@ def call_in(state: State) -> Call:
             return steps.reaching(Playbook).call
         case State.TALKING:
             return steps.talking(Playbook).call
+        case State.SENDING:
+            return steps.sending(Playbook).call
         case State.DIALLING:
             return steps.dialling(Playbook).call
         case State.TRANSFERRED:
@@ -122,7 +128,8 @@ def event_for(call: Call, event: type[ev.Event]) -> ev.Event:
     """An event of this type that concerns what the call has open now."""
     given = EVENTS[event]
     if isinstance(given, ev.CalledEvent) and call.offers:
-        (offer,) = call.offers
+        is_of_target = event in (ev.CalledRinging, ev.CalledAnswered, ev.CalledRefused)
+        offer = next((offer for offer in call.offers if (offer != call.talk) is is_of_target), min(call.offers))
         return replace(given, offer=offer)
     return given
 
@@ -209,7 +216,7 @@ def test_the_row_fixes_what_the_machine_does(state, event):
 def test_only_these_states_have_a_timer(state):
     """Law 5: TimeUp is a move exactly where a timer may run."""
     with_timer = {State.ROUTING, State.MESSAGE, State.QUEUED, State.GREETING, State.TALKING, State.DIALLING}
-    with_timer |= {State.TRANSFERRED, State.FETCHING, State.REACHING, State.CLOSING}
+    with_timer |= {State.SENDING, State.TRANSFERRED, State.FETCHING, State.REACHING, State.CLOSING}
     assert isinstance(TABLE[state][ev.TimeUp], Move) is (state in with_timer)
     call = routing_for(ev.TimeUp) if state is State.ROUTING else call_in(state)
     assert (call.deadline is not None) is (state in with_timer)

@@ -24,7 +24,10 @@ N_CONTROL = 12_000  # a control fails long before
 # The conductor says that a callback's turn has come only while it waits for it; that crosses nothing but its end.
 UNREACHED_MOVES = {
     *((state, ev.CallbackTurn) for state in set(State) - {State.NEW, State.QUEUED, State.REACHING}),
+    # the conductor says of a talk alone that somebody is put through; that crosses nothing but its end
+    *((state, ev.PutThrough) for state in set(State) - {State.NEW, State.TALKING, State.ROUTING, State.CLOSING}),
     (State.TRANSFERRED, ev.AgentReserved),  # an exit key, and a target who answers before the ACD's word arrives
+    (State.SENDING, ev.AgentReserved),  # the same
 } - {(State.CLOSING, ev.CallbackTurn), (State.ENDED, ev.CallbackTurn)}
 
 
@@ -62,8 +65,8 @@ def test_no_schedule_breaks_a_call_and_every_move_and_crossing_is_reached():
     moves = {(state, event) for state in State for event, row in TABLE[state].items() if isinstance(row, Move)}
     assert moves - Watched.reached == UNREACHED_MOVES
     can_be_late = {event for state in State for event, row in TABLE[state].items() if isinstance(row, Late)}
-    # the conductor says of the leg of the talk alone that the agent is lost: it crosses nothing
-    assert can_be_late - Watched.crossed == {ev.AgentLost}
+    # these the conductor says of a talk alone, as it stands: they cross nothing
+    assert can_be_late - Watched.crossed == {ev.AgentLost, ev.TalkEnded, ev.CalledTaken}
 
 
 @pytest.mark.prove
@@ -116,7 +119,7 @@ class WithKeptTimer(Call):
 class Forgetful(Call):
     """Does not say `forgotten` after `event`."""
 
-    event: type[ev.Event] = ev.Event
+    event: type[ev.Event] | tuple[type[ev.Event], ...] = ev.Event
     forgotten: type[do.Command] | tuple[type[do.Command], ...] = ()
     only_late = False
 
@@ -199,6 +202,30 @@ class WithCallerInSilence(Forgetful):
     event, forgotten = ev.AgentLost, do.Enqueue
 
 
+class WithoutReport(Forgetful):
+    """The agent's phone asked for a transfer and never hears what became of it."""
+
+    event, forgotten = ev.CalledRefused, do.ReportTransfer
+
+
+class WithoutAgentAgain(Forgetful):
+    """Nobody takes the transfer, and the caller is left with the music."""
+
+    event, forgotten = (ev.CalledRefused, ev.TimeUp), (do.Bridge, do.StopMusic)
+
+
+class WithAgentAfterTransfer(Forgetful):
+    """The caller talks to somebody else, and the agent never gets to the wrap-up."""
+
+    event, forgotten = ev.CalledAnswered, do.ReleaseAgent
+
+
+class WithoutByeForParty(Forgetful):
+    """Law 3: somebody is put through to a call that is over, and stays on the line."""
+
+    event, forgotten = ev.PutThrough, do.HangUpCalled
+
+
 class WithoutRinging(Forgetful):
     """A caller who is not answered does not hear that the target rings."""
 
@@ -266,6 +293,10 @@ class WithoutConsent(Call):
         (WithEndlessGreeting, "bridge"),
         (WithAgentAfterGreeting, "agent"),
         (WithCallerInSilence, "record"),
+        (WithoutReport, "order"),
+        (WithoutAgentAgain, "bridge"),
+        (WithAgentAfterTransfer, "agent"),
+        (WithoutByeForParty, "leg"),
         (WithoutRinging, "sound"),
         (WithoutAnswerForCaller, "bridge"),
         (WithOpenMessage, "record"),

@@ -1,13 +1,15 @@
-"""Agents' phones dial, with the real daemon: colleagues, queues, and outside over a trunk; what they may not; and no
-offers meanwhile.
+"""Agents' phones dial, with the real daemon: colleagues, queues, and outside over a trunk; what they may not; no offers
+meanwhile. And they send callers on: blind by baresip, attended by a phone of a few lines.
 """
 
 import itertools
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from tests.live.phones import BARESIP_RTP, Floor, heard
 from tests.live.phones import messages as sipp_messages
 from tests.sip.peers import got, pause, reply, sdp
 from tests.sip.peers import in_dialog_ok as ok
+from tests.sip.phones import Phone
 
 PHONE_PORTS = itertools.count(15601, 2)
 OUT_PORT = 15699
@@ -110,7 +113,12 @@ def cdrs(daemon: Daemon, **wanted: Any) -> list[dict[str, Any]]:
 def cdr_after(daemon: Daemon, n: int, **wanted: Any) -> dict[str, Any]:
     """The newest, once there are more than n."""
     rows = until(f"more than {n} CDRs", lambda: len(rows := cdrs(daemon, **wanted)) > n and rows)
-    return dict(daemon.archive().call(rows[0]["call"]) or {})
+
+    def whole() -> Any:
+        found = daemon.archive().call(rows[0]["call"])
+        return found if found and (found["recordings"] or not found["recording"]) else None
+
+    return dict(until("its recording", whole))
 
 
 def test_a_colleague_and_no_offers_for_either_meanwhile(daemon: Daemon, floor: Phones):
@@ -250,3 +258,144 @@ def test_a_stranger_hears_nothing_whatever_is_dialled(daemon: Daemon, floor: Pho
             with pytest.raises(TimeoutError):
                 stranger.recv(2048)
     assert daemon.ask("status")["calls_total"] == n_calls
+
+
+# ---- transfers
+
+
+def in_a_talk(floor: Phones, ani: str, number: str = "100") -> tuple[Baresip, Baresip]:
+    """Agent 1001, who talks to a caller."""
+    one = floor.registered("1001")
+    floor.daemon.seat("1001")
+    caller = floor.call(ani, number)
+    floor.talk_for(0.3)
+    return one, caller
+
+
+def segments(cdr: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(s["kind"], s["agent"] or "", s["outcome"]) for s in cdr["segments"] if s["kind"] != "wrap_up"]
+
+
+def send(floor: Phones, phone: Baresip, number: str) -> None:
+    phone.ask("transfer", f"sip:{number}@{HOST}:{floor.daemon.port}")
+
+
+def test_blind_to_a_colleague(daemon: Daemon, floor: Phones):
+    two = floor.registered("1002", says=ear.AGENT)
+    one, caller = in_a_talk(floor, "4901")
+    send(floor, one, "1002")
+    one.wait_for("CALL_CLOSED")
+    floor.until_agent("1001", "READY")
+    floor.talk_for(1.0, "TRANSFERRED")
+    caller.hang_up()
+    two.wait_for("CALL_CLOSED")
+    cdr = daemon.cdr("4901")
+    assert set(segments(cdr)) == {
+        ("offer", "1001", "answered"),
+        ("queue", "", "answered"),
+        ("offer", "1002", "answered"),
+        ("talk", "1001", "agent"),
+        ("talk", "1002", "caller"),
+    }
+    assert (cdr["agent"], cdr["disposition"], len(cdr["recordings"])) == ("1002", "answered", 1)
+    assert ear.CALLER in heard(two).tones() and ear.AGENT in heard(caller).tones()
+
+
+def test_blind_to_a_queue_is_the_same_call(daemon: Daemon, floor: Phones):
+    two = floor.registered("1002")
+    one, caller = in_a_talk(floor, "4903")
+    daemon.seat("1002")
+    send(floor, one, "101")
+    one.wait_for("CALL_CLOSED")
+    two.wait_for("CALL_ESTABLISHED")
+    floor.talk_for(0.3)
+    caller.hang_up()
+    two.wait_for("CALL_CLOSED")
+    cdr = daemon.cdr("4903")
+    assert [one[1] for one in segments(cdr) if one[0] == "talk"] == ["1001", "1002"]
+    assert ear.WELCOME in heard(caller).tones()
+    story = [row["event"] for row in daemon.story(cdr["call"])]
+    assert "SentIntoPlan" in story
+
+
+class Wire:
+    """What a phone of a few lines waits by, where the room is another process."""
+
+    endpoint = SimpleNamespace(poll=time.sleep)
+
+
+@pytest.fixture
+def plain(daemon: Daemon, floor: Phones) -> Iterator[Phone]:
+    """Agent 1001's phone, ready. baresip 1.0 hangs up when a transfer has failed; this one does not."""
+    room: Any = Wire()
+    phone = Phone(room, "1001", HOST, password=PASSWORD, algorithm="MD5", to=daemon.port)
+    assert phone.register()[0] == 200
+    daemon.seat("1001")
+    until("ready", lambda: heeding(phone, daemon.agent("1001")["state"] == "READY"))
+    yield phone
+    assert phone.register(0)[0] == 200
+    phone.close()
+
+
+def heeding(phone: Phone, is_so: bool) -> bool:
+    """The phone answers what has come meanwhile."""
+    phone.read()
+    return is_so
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [("0571", "486 Busy Here"), ("0044891234", "403 Forbidden"), ("4711", "404 Not Found")]
+)
+def test_the_caller_is_back_where_nobody_takes_the_transfer(
+    daemon: Daemon, floor: Phones, plain: Phone, number: str, told: str
+):
+    carrier = floor.outside(got("INVITE"), reply(180), pause(500), reply(486), got("ACK")) if number == "0571" else None
+    ani = f"49{number}"
+    caller = floor.call(ani, "100")
+    until("picked up", lambda: heeding(plain, "ACK" in plain.methods()))
+    daemon.until_state("TALKING")
+    plain.refer(f"<sip:{number}@{HOST}>")
+    assert plain.response("REFER")[0] == 202
+    until("told", lambda: heeding(plain, f"SIP/2.0 {told}" in plain.got[-1]))
+    if carrier:
+        carrier.wait()
+    daemon.until_state("TALKING")
+    assert daemon.ask("status")["n_legs"] == 2 and daemon.agent("1001")["state"] == "TALKING"
+    caller.hang_up()
+    until("gone", lambda: heeding(plain, "BYE" in plain.methods()))
+    cdr = daemon.cdr(ani)
+    assert segments(cdr)[-1 if carrier is None else -2] == ("talk", "1001", "caller")
+    assert carrier is None or ("offer", "trunk:out/0571", "busy") in segments(cdr)
+
+
+def test_attended_to_a_colleague_consulted_before(daemon: Daemon, floor: Phones, plain: Phone):
+    two = floor.registered("1002", says=ear.AGENT)
+    one = plain
+    n = len(cdrs(daemon))
+    caller = floor.call("4910", "100")
+    until("picked up", lambda: heeding(one, "ACK" in one.methods()))
+    one.dial("1002")
+    status, text = one.response("INVITE", 200)
+    assert status == 401
+    one.in_call("ACK", text)
+    one.take_challenge(text)
+    one.dial("1002", authorized=True)
+    status, text = one.response("INVITE", 200)
+    assert status == 200
+    one.in_call("ACK", text)
+    two.wait_for("CALL_ESTABLISHED")
+    call_id = next(line for line in one.invite.split("\r\n") if line.startswith("Call-ID"))[9:]
+    tag = next(line for line in text.split("\r\n") if line.startswith("To:")).partition(";tag=")[2]
+    one.refer(f"<sip:1002@{HOST}?Replaces={call_id}%3Bto-tag%3D{tag}%3Bfrom-tag%3D{one.number}>")
+    assert one.response("REFER")[0] == 202
+    until("told and let go", lambda: heeding(one, one.methods().count("BYE") == 2))
+    assert "SIP/2.0 200 OK" in one.last("NOTIFY")
+    floor.talk_for(1.0, "TRANSFERRED")
+    until("free", lambda: heeding(one, daemon.agent("1001")["state"] == "READY"))
+    caller.hang_up()
+    two.wait_for("CALL_CLOSED")
+    cdr = daemon.cdr("4910")
+    assert segments(cdr)[-2:] == [("talk", "1001", "agent"), ("talk", "1002", "caller")]
+    assert ear.CALLER in heard(two).tones() and ear.AGENT in heard(caller).tones()
+    own = cdr_after(daemon, n)
+    assert (own["kind"], own["ended_by"], own["disposition"]) == ("internal", "agent", "answered")

@@ -146,7 +146,7 @@ class Phone:
     def dial(self, number: str, authorized: bool = False, nc: int = 0, signed: str = "", sdp: str = SDP) -> None:
         """An INVITE as a phone sends it; `signed`: for another number than it is sent to."""
         self.cseq += 1
-        uri = f"sip:{number}@{HOST}:{PORT}"
+        uri = f"sip:{number}@{self.registrar.removeprefix('sip:')}"
         lines = [
             f"INVITE {uri} SIP/2.0",
             f"Via: SIP/2.0/{self.transport} 10.99.0.1:5999;rport;branch=z9hG4bK{self.number}i{self.cseq}",
@@ -176,6 +176,30 @@ class Phone:
         told = [via, lines["From"], to, lines["Call-ID"], f"CSeq: {number} {method}", "Max-Forwards: 70"]
         told += [f"Contact: <{self.contact}>", *([more] if more else []), "Content-Length: 0"]
         self.transmit("\r\n".join([f"{method} {uri} SIP/2.0", *told, "", ""]))
+
+    def refer(self, target: str, repeated: bool = False) -> None:
+        """Inside the call that came in last."""
+        lines = {line.partition(":")[0]: line for line in self.last("INVITE").split("\r\n")[1:]}
+        self.cseq += not repeated
+        contact = re.search(r"<([^>]*)>", lines["Contact"])
+        assert contact
+        told = [
+            f"REFER {contact[1]} SIP/2.0",
+            f"Via: SIP/2.0/{self.transport} 10.99.0.1:5999;rport;branch=z9hG4bK{self.number}r{self.cseq}",
+            f"From: {lines['To'].partition(':')[2].strip()};tag=p{self.number}",
+            f"To: {lines['From'].partition(':')[2].strip()}",
+            lines["Call-ID"],
+            f"CSeq: {self.cseq} REFER",
+            f"Contact: <{self.contact}>",
+            "Max-Forwards: 70",
+            f"Refer-To: {target}",
+            "Content-Length: 0",
+        ]
+        self.transmit("\r\n".join([*told, "", ""]))
+
+    def last(self, method: str) -> str:
+        """The last request of this method that came."""
+        return next(text for text in reversed(self.got) if text.startswith(method))
 
     def response(self, method: str, least: int = 100, within_s: float = 3.0) -> tuple[int, str]:
         """The next response to this method from this status on; (0, ""): none came."""
@@ -251,7 +275,7 @@ class Phone:
             self.reply(text, 200)
             invite = next(got for got in self.got if got.startswith("INVITE"))
             self.reply(invite, 487)
-        elif method == "BYE":
+        elif method in ("BYE", "NOTIFY"):
             self.reply(text, 200)
 
     def pick_up(self) -> None:

@@ -11,7 +11,7 @@ from engine.callflow import events as e
 from engine.callflow import settings
 from engine.callflow.plan import Caller
 from engine.sip import gate as gate_module
-from tests.sip.peers import CALLER, PORT
+from tests.sip.peers import CALLER, HOST, PORT
 from tests.sip.phones import SDP, Kept, Phone, Room
 
 NAT = "sip:1001@10.1.2.3:5060"  # what a phone behind a NAT says of itself
@@ -331,8 +331,6 @@ def test_a_waiting_message_is_told_to_every_phone(room: Room, phone: Callable[..
         one.register()
     room.endpoint.notify_mwi("registered:1001", "sip:9@agner", 2, 1)
     wait(room, phones, lambda: all("NOTIFY" in one.methods() for one in phones))
-    for one in phones:
-        one.reply(next(text for text in one.got if text.startswith("NOTIFY")), 200)
 
 
 # ---- phones dial
@@ -486,3 +484,74 @@ def test_codecs_that_nobody_has_are_told_and_recorded(room: Room, phone: Callabl
     one.dial("1002", authorized=True, sdp=SDP.replace("8\r\n", "99\r\na=rtpmap:99 odd/8000\r\n"))
     assert one.response("INVITE", 300)[0] == 488
     assert room.next(e.CallTurnedAway).caller.agent == "1001"
+
+
+# ---- phones ask for transfers
+
+
+def in_a_talk(room: Room, phone: Callable[..., Phone], offer: int = 1) -> tuple[Phone, int]:
+    """A phone that was called and has picked up, and our leg."""
+    one = logged_in(phone)
+    leg = room.endpoint.dial("c1", offer, "registered:1001", CALLER, {})
+    wait(room, [one], lambda: room.all(e.CalledAnswered))
+    return one, leg
+
+
+def let_go(room: Room, one: Phone, *legs: int) -> None:
+    for leg in legs:
+        room.endpoint.hang_up(leg)
+    wait(room, [one], lambda: one.methods().count("BYE") == len(legs))
+
+
+def test_a_transfer_is_asked_for_once_and_its_outcome_told(room: Room, phone: Callable[..., Phone]):
+    one, leg = in_a_talk(room, phone)
+    for repeated in (False, True):  # our 202 was lost
+        one.refer(f"<sip:1002@{HOST}>", repeated)
+        assert one.response("REFER")[0] == 202
+    assert room.all(e.LegRefers) == [e.LegRefers(leg, "1002", None)]
+    one.refer(f"<sip:1003@{HOST}>")
+    assert one.response("REFER")[0] == 491  # one at a time
+    for status, state in ((100, "active"), (486, "terminated")):
+        room.endpoint.report_transfer(leg, status)
+        wait(room, [one], lambda status=status: f"SIP/2.0 {status}" in one.got[-1])  # type: ignore[misc]
+        told = one.last("NOTIFY")
+        assert "Event: refer\r\n" in told and f"Subscription-State: {state}" in told
+        assert "Content-Type: message/sipfrag;version=2.0\r\n" in told
+    let_go(room, one, leg)
+
+
+def test_replaces_names_a_call_of_the_phone(room: Room, phone: Callable[..., Phone]):
+    one, leg = in_a_talk(room, phone)
+    challenged(one)
+    one.dial("1002", authorized=True)
+    wait(room, [one], lambda: room.all(e.CallArrived))
+    own = room.next(e.CallArrived).leg
+    room.endpoint.answer(own)
+    answer = one.response("INVITE", 200)[1]
+    one.in_call("ACK", answer)
+    call_id = next(line for line in one.invite.split("\r\n") if line.startswith("Call-ID"))[9:]
+    tag = next(line for line in answer.split("\r\n") if line.startswith("To:")).partition(";tag=")[2]
+    for n, (to_tag, found) in enumerate(((tag, own), ("other", -1)), 1):
+        replaces = f"{call_id}%3Bto-tag%3D{to_tag}%3Bfrom-tag%3D{one.number}"
+        one.refer(f"<sip:1002@{HOST}?Replaces={replaces}>")
+        assert one.response("REFER")[0] == 202
+        assert room.next(e.LegRefers, n) == e.LegRefers(leg, "1002", found)
+        room.endpoint.report_transfer(leg, 403)
+        wait(room, [one], lambda n=n: one.methods().count("NOTIFY") == n)  # type: ignore[misc]
+    assert "Event: refer;id=" in one.last("NOTIFY")
+    let_go(room, one, leg, own)
+
+
+def test_who_is_no_agent_of_the_acds_asks_in_vain(room: Room, phone: Callable[..., Phone]):
+    """A called party that is the target of a transfer."""
+    one, leg = in_a_talk(room, phone, offer=-1)
+    one.refer(f"<sip:1002@{HOST}>")
+    assert one.response("REFER")[0] == 403 and room.all(e.LegRefers) == []
+    let_go(room, one, leg)
+
+
+def test_a_leg_that_is_given_to_another_call_tells_that_one(room: Room, phone: Callable[..., Phone]):
+    one, leg = in_a_talk(room, phone)
+    room.endpoint.give(leg, "c2", -7)
+    let_go(room, one, leg)
+    assert room.heard[-1] == ("c2", e.LegEnded(leg))

@@ -63,7 +63,10 @@ def test_nothing_is_left_after_very_many_days() -> None:
 # ---- controls: each removes one thing the conductor does, and the same days must then fail
 
 
-@pytest.mark.parametrize("forgotten", [do.HangUpCalled, do.ReleaseAgent, do.LeaveQueue, do.StopMusic, do.DeclineOffer])
+@pytest.mark.parametrize(
+    "forgotten",
+    [do.HangUpCalled, do.ReleaseAgent, do.LeaveQueue, do.StopMusic, do.DeclineOffer, do.ReportTransfer, do.FollowAgent],
+)
 def test_control_a_forgotten_command_is_noticed(forgotten: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(conductor._CARRY_OUT, forgotten, lambda *_: None)
     assert n_bad_days(60, Bounded) > 0

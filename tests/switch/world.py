@@ -246,6 +246,7 @@ class Phones:
         self.world = world
         self.legs: dict[int, Leg] = {}
         self.lamps: dict[str, tuple[int, int]] = {}
+        self.asked: set[int] = set()  # legs whose phones wait to hear what became of their transfer
         self._numbers = itertools.count(1)
 
     def arrive(self, call: str, ani: str, dnis: str, patience_s: float) -> None:
@@ -269,6 +270,15 @@ class Phones:
 
     def ring(self, leg: int) -> None:
         assert not self.legs[leg].is_answered
+
+    def give(self, leg: int, call: str, offer: int) -> None:
+        self.legs[leg].call, self.legs[leg].offer = call, offer
+
+    def report_transfer(self, leg: int, status: int) -> None:
+        assert self.legs[leg].is_answered
+        if status >= 200:
+            assert leg in self.asked
+            self.asked.remove(leg)
 
     def progress(self, leg: int) -> None:
         self.world.later(self.world.random.choice((0.0, 0.1)), lambda: self._tell(leg, ev.CallerHears()))
@@ -339,7 +349,24 @@ class Phones:
             self.legs[leg].is_answered = True
             self._tell(leg, ev.CalledAnswered(offer))
             talk_s = self.world.random.choice((0.0, 0.5, 6.0, 40.0))
-            self.world.later(talk_s, lambda: self.leave(leg, ev.CalledGone(offer)))
+            self.world.later(talk_s, lambda: self._called_leaves(leg))
+            if offer > 0 and self.world.random.random() < 0.4:
+                self.world.later(talk_s * self.world.random.random(), lambda: self._refer(leg))
+
+    def _called_leaves(self, leg: int) -> None:
+        if leg in self.legs:
+            self.leave(leg, ev.CalledGone(self.legs[leg].offer))
+
+    def _refer(self, leg: int) -> None:
+        """The phone sends its call to a number, or to who is on the line in a call that some agent has dialled."""
+        if leg not in self.legs:
+            return
+        random = self.world.random
+        own = [one for one, other in self.legs.items() if other.offer == CALLER and other.agent]
+        replaced = random.choice(own) if own and random.random() < 0.7 else None
+        number = random.choice(("200", "201", "202", "057112345", "100", "0044", "999"))
+        self.asked.add(leg)
+        self.world.switch.post(self.legs[leg].call, ev.LegRefers(leg, number, replaced))
 
     def _tell(self, leg: int, event: ev.Event) -> None:
         if leg in self.legs:
@@ -352,6 +379,7 @@ class Phones:
             self._end(leg)
 
     def _end(self, leg: int) -> None:
+        self.asked.discard(leg)
         if ended := self.legs.pop(leg, None):
             self.world.switch.post(ended.call, ev.LegEnded(leg))
 
@@ -622,6 +650,12 @@ class World:
         for leg in self.phones.legs.values():
             state = self.acd.core.agent_state(self.acd.agents[leg.agent])[0] if leg.agent else None
             assert state != AgentState.READY, f"{leg.agent} is on the phone and would be offered calls"
+        sending = {
+            live.legs.get(live.machine.talk or 0)
+            for live in self.switch.calls.values()
+            if live.machine.state is State.SENDING
+        }
+        assert self.phones.asked <= sending, "a phone waits for the outcome of a transfer that is not under way"
         known = sorted(leg for live in self.switch.calls.values() for leg in live.legs.values())
         assert known == sorted(self.phones.legs), f"the switch knows legs {known}, alive are {sorted(self.phones.legs)}"
 
@@ -640,7 +674,7 @@ class World:
         recorded = Counter(cdr.call for cdr in self.records.cdrs if cdr.recording)
         assert Counter(self.records.recordings) == recorded
         talks = Counter(segment.call for segment in self.records.segments if segment.kind == "talk")
-        assert talks == Counter(cdr.call for cdr in self.records.cdrs if cdr.connected_at is not None)
+        assert set(talks) == {cdr.call for cdr in self.records.cdrs if cdr.connected_at is not None}
         row = self.acd.queue_rows(self.now)[0]
         waits = Counter(segment.outcome for segment in self.records.segments if segment.kind == "queue")
         assert (row["answered"], row["abandoned"]) == (waits["answered"], waits["abandoned"])

@@ -48,6 +48,7 @@ def reach_customer(call: Call, event: ev.CallbackTurn, now: float) -> Iterator[C
 def connect_customer(call: Call, event: ev.CustomerAnswered, now: float) -> Iterator[Command]:
     assert call.talk is not None
     call.verdict = "answered"
+    call.talk_began_at = now
     call.set(answered_at=now, connected_at=now, agent=call.partner)
     call.is_answer_out = True
     yield ending.close_customer(call, "answered", now)

@@ -100,10 +100,10 @@ def end_talk(call: Call, by: str, now: float) -> Iterator[Command]:
     is_agent = call.transfer is None
     if is_agent:
         yield do.ReleaseAgent(talk)
-    connected_at = call.cdr.connected_at
-    if connected_at is not None:
+    began_at, call.talk_began_at = call.talk_began_at, None
+    if began_at is not None:
         queue = call.cdr.queue if is_agent else None
-        yield do.WriteSegment(Segment(call.id, "talk", connected_at, now, by, queue, call.partner))
+        yield do.WriteSegment(Segment(call.id, "talk", began_at, now, by, queue, call.partner))
     if call.offers.pop(talk, None):
         yield do.HangUpCalled(talk)
 

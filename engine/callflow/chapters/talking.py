@@ -40,8 +40,9 @@ def greet(call: Call, event: ev.CalledAnswered, now: float) -> Iterator[Command]
     call.open_offer(event.offer, partner, now)
     call.talk, call.partner = event.offer, partner
     if call.is_caller_up:
-        call.verdict = "answered"
-        call.set(agent=partner, connected_at=now)
+        call.before_talk = call.verdict, call.cdr.agent, call.cdr.connected_at
+        call.verdict, call.talk_began_at = "answered", now
+        call.set(agent=partner, connected_at=_first(call, now))
     yield from call.silence()
     call.due = now + GREETING_S
     yield do.Greet(event.offer, step.whisper, step.greeting, step.language)
@@ -63,8 +64,9 @@ def go_back(call: Call, event: ev.AgentLost, now: float) -> Iterator[Command]:
     step = call.left_queue
     assert step
     del call.offers[event.offer]
-    call.verdict = None
-    call.set(agent=None, connected_at=None)
+    call.verdict, agent, connected_at = call.before_talk
+    call.talk_began_at = None
+    call.set(agent=agent, connected_at=connected_at)
     yield do.StopPrompts()
     yield from ending.end_talk(call, "agent", now)
     yield from waiting.wait(call, step, now, call.waits_since)
@@ -74,6 +76,11 @@ def go_on_served(call: Call, event: ev.TalkEnded, now: float) -> Iterator[Comman
     del call.offers[event.offer]
     yield from ending.end_talk(call, "agent", now)
     yield do.TakeStep("served")
+
+
+def _first(call: Call, now: float) -> float:
+    """When the caller had somebody on the line, of several talks the first."""
+    return now if call.cdr.connected_at is None else call.cdr.connected_at
 
 
 # ---- a transfer target
@@ -102,9 +109,10 @@ def connect_target(call: Call, event: ev.CalledAnswered, now: float) -> Iterator
     yield call.close_offer(event.offer, "answered", now)
     call.open_offer(event.offer, partner, now)
     assert call.transfer
-    agent = call.dialled_by or (partner if call.transfer.uri.startswith(AGENT) else None)
+    agent = call.dialled_by or (partner if call.transfer.uri.startswith(AGENT) else call.cdr.agent)
     call.talk, call.partner, call.verdict = event.offer, partner, "answered" if agent else "transferred"
-    call.set(connected_at=now, agent=agent)
+    call.talk_began_at = now
+    call.set(connected_at=_first(call, now), agent=agent)
     yield from call.silence()
     if call.cdr.answered_at is None:
         call.set(answered_at=now)
