@@ -100,7 +100,7 @@ class Scenario:
     def max_calls(self) -> int:
         """A limit that is never met."""
         if self.arrivals == "refill" or self.n_agents is None:
-            return self.calls_at_once + max(50, self.calls_at_once // 2)
+            return self.calls_at_once + max(50, self.calls_at_once // 10)
         return round(self.rate * (self.filling_s + self.duration_s)) + 50
 
     def changed(
