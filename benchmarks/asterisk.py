@@ -19,7 +19,17 @@ from typing import Any
 import soundfile
 import soxr
 
-from benchmarks.layout import BACK_OFFICE, CHECKOUT, LANGUAGE, OUTSIDE, PROMPTS, Layout, SwitchError, agent_users
+from benchmarks.layout import (
+    BACK_OFFICE,
+    CHECKOUT,
+    DIES_WITH_US,
+    LANGUAGE,
+    OUTSIDE,
+    PROMPTS,
+    Layout,
+    SwitchError,
+    agent_users,
+)
 from benchmarks.machine import Usage
 from benchmarks.scenario import ENTRANCES, Scenario
 
@@ -188,7 +198,7 @@ class Asterisk:
         begun = time.monotonic()
         with (self.folder / "out.log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["chroot", ROOT, "/usr/sbin/asterisk", "-f", "-C", f"{INSIDE}/etc/asterisk.conf"],
+                [*DIES_WITH_US, "chroot", ROOT, "/usr/sbin/asterisk", "-f", "-C", f"{INSIDE}/etc/asterisk.conf"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.afterwards import check_assignments, check_recordings, check_records
-from benchmarks.layout import BACK_OFFICE, CHECKOUT, LANGUAGE, OUTSIDE, PROMPTS, Layout, SwitchError, agent_users
+from benchmarks.layout import (
+    BACK_OFFICE,
+    CHECKOUT,
+    DIES_WITH_US,
+    LANGUAGE,
+    OUTSIDE,
+    PROMPTS,
+    Layout,
+    SwitchError,
+    agent_users,
+)
 from benchmarks.machine import Usage
 from benchmarks.scenario import ENTRANCES, Scenario
 from engine.control import ControlError, ask
@@ -99,7 +109,7 @@ class Daemon:
         with self.log.open("wb") as log:
             # It may keep its compiled Python, as one in service does, so that the start is that of a service.
             self._process = subprocess.Popen(
-                [program, "--config", self.folder, "run"],
+                [*DIES_WITH_US, program, "--config", self.folder, "run"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -18,6 +18,10 @@ OUTSIDE = "6000"  # the number that the switch dials over the trunk
 BACK_OFFICE = "7000"
 
 
+# In front of a switch's command: it ends also where this process is killed, and no next run finds its ports taken.
+DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+
+
 class SwitchError(Exception):
     """The switch did not start, died or would not stop. The text is for the user."""
 

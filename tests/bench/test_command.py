@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,20 @@ def test_a_daemon_that_dies_is_told_and_nothing_is_measured(tmp_path: Path) -> N
     os.kill(daemon, signal.SIGKILL)
     _, errors = bench.communicate(timeout=60)
     assert bench.returncode == 2 and "the daemon died" in errors
+
+
+@pytest.mark.live
+def test_a_run_that_is_killed_leaves_no_daemon(tmp_path: Path) -> None:
+    bench = start(tmp_path, *"steady --rate 5 --talk 1 --duration 30".split())
+    assert bench.stderr
+    bench.stderr.readline()  # calls come in
+    (daemon,) = children(bench.pid)
+    bench.kill()
+    bench.communicate()
+    until = time.monotonic() + 20
+    while Path(f"/proc/{daemon}").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{daemon}").exists()
 
 
 def children(pid: int) -> list[str]:
