@@ -34,6 +34,7 @@ ARROWS: dict[str, tuple[int, str, str]] = {
     "CallbackBegan": (0, ">", "callback to {ani}"),
     "CallerHears": (0, ">", "early media"),
     "SendProgress": (0, "<", "183"),
+    "RingCaller": (0, "<", "180"),
     "KeyChosen": (0, ">", "key {key}"),
     "DialCustomer": (0, "<", "INVITE"),
     "CustomerAnswered": (0, ">", "200 OK"),
@@ -49,6 +50,10 @@ ARROWS: dict[str, tuple[int, str, str]] = {
     "CalledRefused": (1, "<", "{status} {refusal} #{offer}"),
     "CalledGone": (1, "<", "gone #{offer}"),
     "TalkEnded": (1, "<", "gone #{offer}"),
+    "SentTo": (1, "<", "REFER #{offer}"),
+    "SentIntoPlan": (1, "<", "REFER"),
+    "PutThrough": (1, "<", "REFER, Replaces #{offer}"),
+    "ReportTransfer": (1, ">", "NOTIFY {status}"),
     "Greet": (1, "~", "{whisper}"),
     "HangUpCalled": (1, ">", "CANCEL or BYE #{offer}"),
 }

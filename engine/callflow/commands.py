@@ -57,6 +57,14 @@ class TakeStep(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class FollowRedirect(Command):
+    """Take the step that this number leads to, where agents may dial it; else what comes after `result`."""
+
+    number: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunErrand(Command):
     """Ask another room. ErrandDone(ticket) follows, perhaps after the deadline."""
 

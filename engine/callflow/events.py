@@ -259,10 +259,11 @@ class CalledAnswered(CalledEvent):
 
 @dataclass(frozen=True, slots=True)
 class CalledRefused(CalledEvent):
-    """The called leg ended before it was answered."""
+    """The called leg ended before it was answered; by a 302, `moved_to` is the number that it names."""
 
     refusal: Refusal
     status: int
+    moved_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -334,9 +334,10 @@ class Transfer(Step):
     uri: str  # what follows AGENT, or the number of a trunk, may be `$name`
     ring_for_s: float
     ringback: str = ""
+    follows_redirect: bool = False  # a 302 leads on to its number, if agents may dial that one; else it is a refusal
 
     def describe(self) -> str:
-        return f"transfer to {self.uri}, ringing for {self.ring_for_s:g} s"
+        return f"transfer to {self.uri}, ringing for {self.ring_for_s:g} s" + ", 302 followed" * self.follows_redirect
 
 
 @dataclass(frozen=True, slots=True)

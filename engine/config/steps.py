@@ -83,10 +83,11 @@ def _record(here: Here) -> Draft:
 
 def _transfer(here: Here) -> Draft:
     place, uri = here.place, _target(here.main("transfer"), here)
-    ring_for, ringback = here.get("ring for"), here.get("ringback")
+    ring_for, ringback, redirect = here.get("ring for"), here.get("ringback"), here.get("follow redirect")
+    follows = scalars.yes_no(redirect) if redirect else False
     ring_for_s = scalars.duration(ring_for, 1.0, 180.0) if ring_for else _RING_FOR_S
     music = read_music(ringback, here.names.sounds) if ringback else ""
-    return here.draft(lambda ways: Transfer(place, ways, uri, ring_for_s, music), here.on(Transfer.results))
+    return here.draft(lambda ways: Transfer(place, ways, uri, ring_for_s, music, follows), here.on(Transfer.results))
 
 
 def _target(value: Value, here: Here) -> str:

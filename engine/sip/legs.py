@@ -72,6 +72,7 @@ class Leg(pj.Call):
         self.ending = False  # we ended it: the rest is silence
         self.is_over = False  # PJSIP is done with it
         self.answered = False  # its answer was posted
+        self.moved_to = ""  # the number that a 302 named first
         self.media_slot = NO_SLOT
         self._rebuilt = False
 
@@ -118,7 +119,9 @@ class Leg(pj.Call):
         prm.statusCode = FORBIDDEN  # Replaces would bypass the check of the source
 
     def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:
-        return int(pj.PJSIP_REDIRECT_REJECT)  # 302; STOP would pass for a CANCEL of ours
+        """A 302 is a refusal; where the plan follows it, that is another call. STOP would pass for a CANCEL of ours."""
+        self.moved_to = self.moved_to or translate.number_of(prm.targetUri)
+        return int(pj.PJSIP_REDIRECT_REJECT)
 
     # Python is entered for every callback. For those of no interest, this is cheaper than handing them back to C++.
     def _ignore(self, prm: object) -> None:
@@ -220,7 +223,8 @@ class CalledLeg(Leg):
             self.refused(info.lastStatusCode)
 
     def refused(self, status: int) -> None:
-        self.endpoint.post(self.call, CalledRefused(self.offer, translate.refusal_of(status, self.rang), status))
+        refusal = translate.refusal_of(status, self.rang)
+        self.endpoint.post(self.call, CalledRefused(self.offer, refusal, status, self.moved_to))
 
 
 class CustomerLeg(KeyedLeg):

@@ -343,6 +343,7 @@ _CARRY_OUT: Mapping[type[Command], Callable[[Switch, Live, Any], None]] = {
     do.SendProgress: Switch._send_progress,
     do.RingCaller: Switch._ring_caller,
     do.TakeStep: planning.take_step,
+    do.FollowRedirect: planning.follow_redirect,
     do.Remember: planning.remember,
     do.RunErrand: planning.run_errand,
     do.WriteSurvey: planning.write_survey,

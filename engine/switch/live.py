@@ -66,7 +66,8 @@ class Live:
     book: plan.PlanBook
     step: int | None = None  # number of the plan's step that stands
     sent: Sent | None = None  # by an agent, who may have the caller back
-    entry: Sent | None = None  # the same, once the agent is gone: the plan goes on there
+    entry: Sent | None = None  # the same, once the agent is gone, or a 302 that is followed: the plan goes on there
+    n_redirects: int = 0  # followed
     values: dict[str, str] = field(default_factory=dict)
     legs: dict[int, int] = field(default_factory=dict)  # offer, or CALLER -> leg
     timer_set: float | None = None  # the machine's deadline that stands in the heap

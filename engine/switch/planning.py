@@ -4,6 +4,7 @@ the walk; engine/config/values.py, the names there are.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,12 +14,15 @@ from zoneinfo import ZoneInfo
 from engine.callflow import commands as do
 from engine.callflow import events as ev
 from engine.callflow import plan, steps
+from engine.callflow.errors import PlanError
 from engine.callflow.events import Event
 from engine.callflow.record import BlacklistHit, SurveyAnswer
-from engine.switch.live import Live
+from engine.switch.live import Live, Sent
 
 if TYPE_CHECKING:
     from engine.switch.conductor import Switch
+
+log = logging.getLogger(__name__)
 
 _PLANNED: Mapping[type[plan.Step], Callable[..., Event]] = {
     steps.Answer: ev.AnswerPlanned,
@@ -36,6 +40,7 @@ _PLANNED: Mapping[type[plan.Step], Callable[..., Event]] = {
 BUFFERED_S = 0.2  # phones hold audio back against jitter: a BYE right behind a prompt would cut its last word
 _UNSERVED = ("timeout", "no_agents", "full", "too_long", "no_skill")
 _NOWHERE = plan.Place("", 0, 0)
+MOST_REDIRECTS = 5  # of one call: two phones may redirect to each other
 
 # ---- what a call knows
 
@@ -88,7 +93,27 @@ def take_step(switch: Switch, live: Live, command: do.TakeStep) -> None:
         switch.then(live, ev.HangUpPlanned(steps.HangUp(_NOWHERE, {})))
         return
     now = situation(switch, live)
-    stop = _next(switch, live, command.result, now)
+    _stand_at(switch, live, _next(switch, live, command.result, now), now)
+
+
+def follow_redirect(switch: Switch, live: Live, command: do.FollowRedirect) -> None:
+    """A 302 of a called party (RFC 3261 section 21.3.3). The number stands on the white list of agents, or it is a
+    refusal like any other; and so is one too many."""
+    live.n_redirects += 1
+    try:
+        if live.n_redirects > MOST_REDIRECTS:
+            raise PlanError(f"redirected more than {MOST_REDIRECTS} times")
+        name = live.book.dialling.plan_for(command.number)
+    except PlanError as refusal:
+        log.warning("call %s: 302 to %r is not followed: %s", live.machine.id, command.number, refusal)
+        take_step(switch, live, do.TakeStep(command.result))
+        return
+    live.entry = Sent(name, command.number)
+    now = situation(switch, live)
+    _stand_at(switch, live, live.book.enter(name, now), now)
+
+
+def _stand_at(switch: Switch, live: Live, stop: plan.Stop, now: plan.Situation) -> None:
     live.values |= {name: text for name, text in stop.values.items() if now.values.get(name) != text}
     live.step = stop.index
     event, buffered_until = _planned(switch, stop.step, now), live.said_at + BUFFERED_S

@@ -374,6 +374,7 @@ def _ask(name: str, *, with_agent: bool = False, with_heard: bool = False) -> Ca
 
 _DO: dict[type[do.Command], Callable[[Storm, Any], None]] = {
     do.Part: Storm.part,
+    do.FollowRedirect: lambda storm, command: storm.plan.follow_redirect(command),
     do.ReportTransfer: lambda storm, command: storm.phones.report_transfer(command),
     do.FollowAgent: lambda storm, command: storm.plan.follow(command),
     do.RingCaller: lambda storm, command: storm.phones.ring_caller(command),

@@ -255,7 +255,8 @@ class Phones:
         if phone.phase in ("dialled", "ringing"):
             phone.phase = "ended"
             refusal, status = self.storm.rng.choice(REFUSALS)
-            self.news(phone, ev.CalledRefused(offer, refusal, status), "ended")
+            moved_to = "105" if refusal is Refusal.REJECTED and self.storm.rng.random() < 0.5 else ""
+            self.news(phone, ev.CalledRefused(offer, refusal, status, moved_to), "ended")
 
     def picked_up(self, offer: int, phone: Phone) -> None:
         """Some put it down at once, nobody talks for ever."""

@@ -35,7 +35,7 @@ QUIET_QUEUE = steps.Queue(HERE, {"served": 1}, "support", max_wait_s=20)  # in s
 TRANSFER = steps.Transfer(HERE, {}, "sip:night@192.0.2.7", ring_for_s=12, ringback="ringback")
 # the caller need not be answered: the target's answer is the caller's
 TARGETS = ("agent:103", "trunk:carrier/057112345", "sip:desk@192.0.2.7")
-DIALLED = [steps.Transfer(HERE, {}, uri, ring_for_s=12) for uri in TARGETS]
+DIALLED = [steps.Transfer(HERE, {}, uri, ring_for_s=12, follows_redirect=n == 0) for n, uri in enumerate(TARGETS)]
 HANG_UPS = [steps.HangUp(HERE, {}, cause) for cause in ("normal", "busy")]
 
 SILENT = (LOOK_UP, WEBHOOK, *RECORD)
@@ -114,6 +114,11 @@ class Plan:
     def target(self) -> steps.Transfer:
         found: steps.Transfer = self.storm.rng.choice(DIALLED)
         return found
+
+    def follow_redirect(self, command: do.FollowRedirect) -> None:
+        if not isinstance(self.step, steps.Transfer) or not self.step.follows_redirect:
+            raise Fault("order: a redirect is followed that the plan does not allow")
+        self.take_step(do.TakeStep(command.result))
 
     def speaks(self, step: plan.Step) -> None:
         storm = self.storm

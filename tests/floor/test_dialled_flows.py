@@ -78,6 +78,22 @@ def test_the_phone_hears_why_not(play, refusal, status, result):
     )  # fmt: skip
 
 
+FOLLOWED = steps.Transfer(HERE, NOWHERE, uri="agent:102", ring_for_s=20, follows_redirect=True)
+
+
+@pytest.mark.parametrize(
+    ("step", "asked"), [(COLLEAGUE, do.TakeStep("failed")), (FOLLOWED, do.FollowRedirect("103", "failed"))]
+)
+def test_a_302_is_followed_only_where_the_plan_says_so(play, step, asked):
+    (
+        dialling(play, step)
+        >> ev.CalledRefused(-1, ev.Refusal.REJECTED, 302, "103") << do.StopPrompts() << do.StopMusic()
+        << segment("offer", "rejected", status=302) << asked
+        >> hang_up("busy") << do.RejectCaller(486)
+        >> ev.LegsGone() << cdr()
+    )  # fmt: skip
+
+
 def test_the_agent_gives_up_while_it_rings_and_the_200_crosses_the_cancel(play):
     (
         dialling(play)

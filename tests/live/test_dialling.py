@@ -3,6 +3,7 @@ meanwhile. And they send callers on: blind by baresip, attended by a phone of a 
 """
 
 import itertools
+import re
 import shutil
 import socket
 import subprocess
@@ -206,6 +207,23 @@ def test_busy_unanswered_and_given_up(daemon: Daemon, floor: Phones):
     two.wait_for("CALL_CLOSED", 2)
     cdr = cdr_after(daemon, n + 2)
     assert (cdr["disposition"], cdr["status"]) == ("caller_left", 487)
+
+
+@pytest.mark.parametrize(("moved_to", "status"), [("1002", 200), ("0044891234", 503), ("4711", 503)])
+def test_a_redirect_is_followed_to_what_may_be_dialled(daemon: Daemon, floor: Phones, moved_to: str, status: int):
+    moved = re.sub(r"Contact: <sip:phone[^\n]*\n", "", reply(302, header=f"Contact: <sip:{moved_to}@127.0.0.66>\n"))
+    carrier = floor.outside(got("INVITE"), moved, got("ACK"))
+    one, two = floor.registered("1001"), floor.registered("1002")
+    n = len(cdrs(daemon))
+    floor.dial(one, "0571")
+    carrier.wait()
+    if status == 200:
+        two.wait_for("CALL_ESTABLISHED")
+        one.hang_up()
+    one.wait_for("CALL_CLOSED")
+    cdr = cdr_after(daemon, n)
+    assert cdr["status"] == status and cdr["segments"][0]["status"] == 302
+    assert [s["agent"] for s in cdr["segments"] if s["kind"] == "talk"] == (["1002"] if status == 200 else [])
 
 
 def test_a_queue_by_its_number(daemon: Daemon, floor: Phones):

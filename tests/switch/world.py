@@ -72,7 +72,9 @@ BOOK = plan.PlanBook(
         steps.Transfer(_place(11), {"busy": 9, "no_answer": 9, "failed": 9}, "sip:desk@127.0.0.1", 6.0),
         steps.HangUp(_place(12), {}),
         *(
-            steps.Transfer(_place(13 + n), dict.fromkeys(("busy", "no_answer", "failed"), 11), uri, 6.0)
+            steps.Transfer(
+                _place(13 + n), dict.fromkeys(("busy", "no_answer", "failed"), 11), uri, 6.0, follows_redirect=n != 1
+            )
             for n, uri in enumerate(("agent:a0", "agent:a1", "agent:a2", "trunk:carrier/$dnis"))
         ),
     ),
@@ -329,6 +331,7 @@ class Phones:
         random = self.world.random
         deed = random.choice(("answer", "answer", "answer", "ring", "busy", "reject", "dead", "gone"))
         delay = random.choice((0.0, 0.05, 2.0, 7.999, 8.0))
+        moved_to = random.choice(("", "200", "201", "202", "0571", "0044", "999"))
         if deed == "gone":
             self.leave(leg, ev.CalledRefused(offer, Refusal.UNREACHABLE, 503))
         elif deed == "dead":
@@ -338,7 +341,7 @@ class Phones:
         if deed == "busy":
             self.world.later(delay, lambda: self.leave(leg, ev.CalledRefused(offer, Refusal.BUSY, 486)))
         if deed == "reject":
-            self.world.later(delay, lambda: self.leave(leg, ev.CalledRefused(offer, Refusal.REJECTED, 603)))
+            self.world.later(delay, lambda: self.leave(leg, ev.CalledRefused(offer, Refusal.REJECTED, 302, moved_to)))
         if deed == "answer":
             self.world.later(delay, lambda: self._called_answered(leg))
         return leg

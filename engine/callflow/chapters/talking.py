@@ -129,9 +129,12 @@ def hear_answer(call: Call, event: ev.CallerAnswered, now: float) -> Iterator[Co
 
 
 def go_on_refused(call: Call, event: ev.CalledRefused, now: float) -> Iterator[Command]:
+    assert call.transfer
+    is_followed = call.transfer.follows_redirect and event.moved_to
     yield from call.silence()
     yield call.close_offer(event.offer, event.refusal, now, event.status)
-    yield _go_on(call, _TRANSFER_RESULTS[event.refusal])
+    step = _go_on(call, _TRANSFER_RESULTS[event.refusal])
+    yield do.FollowRedirect(event.moved_to, step.result) if is_followed else step
 
 
 def go_on_unanswered(call: Call, event: ev.TimeUp, now: float) -> Iterator[Command]:
@@ -142,7 +145,7 @@ def go_on_unanswered(call: Call, event: ev.TimeUp, now: float) -> Iterator[Comma
     yield _go_on(call, "no_answer")
 
 
-def _go_on(call: Call, result: str) -> Command:
+def _go_on(call: Call, result: str) -> do.TakeStep:
     """Without the target; of a call that an agent dialled, this is its outcome so far."""
     call.transfer = None
     if call.dialled_by:
