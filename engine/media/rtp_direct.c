@@ -62,7 +62,7 @@ bool agner_rtp_stream_created(int call_id, pjmedia_stream *stream, struct agner_
     if (!leg->out.has_begun)
         leg->out.ssrc = info.ssrc;
     leg->out.rate = leg->in.rate = 8000;
-    leg->n_cname = (unsigned)(info.cname.slen < (pj_ssize_t)sizeof(leg->cname) ? info.cname.slen : (pj_ssize_t)sizeof(leg->cname));
+    leg->n_cname = (unsigned)PJ_MIN(info.cname.slen, (pj_ssize_t)sizeof(leg->cname));
     memcpy(leg->cname, info.cname.ptr, leg->n_cname);
     agner_direct_end(leg);
     agner_leg_unlock(leg);
@@ -81,7 +81,6 @@ static struct agner_rtp_leg *find(int call_id)
     return call_id >= 0 && call_id < PJSUA_MAX_CALLS ? by_call[call_id] : NULL;
 }
 
-/* Under both locks: from here on what the bridge says counts, as far as this file is concerned. */
 void agner_direct_end(struct agner_rtp_leg *leg)
 {
     leg->source = leg->sends_from = AGNER_FROM_BRIDGE;

@@ -56,7 +56,7 @@ static void report_if_due(struct agner_rtp_leg *leg, int64_t now_ns)
 }
 
 void agner_leg_send(struct agner_rtp_leg *leg, struct agner_rtp_head *head, uint8_t type, uint8_t *packet,
-                       uint32_t n_payload, uint32_t length, int64_t now_ns)
+                    uint32_t n_payload, uint32_t length, int64_t now_ns)
 {
     agner_rtp_rewrite(&leg->out, leg->sends, head, length, n_payload, now_ns);
     packet[0] = 0x80;
@@ -69,7 +69,8 @@ void agner_leg_send(struct agner_rtp_leg *leg, struct agner_rtp_head *head, uint
     report_if_due(leg, now_ns);
     if (length && leg->tracks && atomic_load_explicit(&leg->tracks->is_recorded, memory_order_relaxed) &&
         leg->sends_from != AGNER_FROM_BRIDGE)
-        agner_track_put(&leg->tracks->right, head->timestamp, head->ssrc, packet + AGNER_RTP_HEADER, n_payload, leg->law == 'U', now_ns);
+        agner_track_put(&leg->tracks->right, head->timestamp, head->ssrc, packet + AGNER_RTP_HEADER, n_payload,
+                        leg->law == 'U', now_ns);
 }
 
 /* ---- receiving; under `receiving` */
@@ -128,8 +129,8 @@ static bool is_key(const struct agner_rtp_leg *leg, const struct agner_rtp_packe
 
 /* What the other leg is to hear of it, in `out`, and under which type; 0: nothing. Comfort noise (RFC 3389) becomes a
  * frame of silence, as few phones know it. */
-static uint32_t translate(const struct agner_rtp_leg *leg, const struct agner_rtp_leg *to, const struct agner_rtp_packet *rtp,
-                          uint8_t *out, int *type)
+static uint32_t translate(const struct agner_rtp_leg *leg, const struct agner_rtp_leg *to,
+                          const struct agner_rtp_packet *rtp, uint8_t *out, int *type)
 {
     const pj_uint8_t *table = leg->law == to->law ? NULL : leg->law == 'A' ? a_to_mu : mu_to_a;
 
@@ -171,7 +172,8 @@ static void hand_on(struct agner_rtp_leg *leg, struct agner_rtp_leg *to, const s
 }
 
 /* A packet of the far side whose audio goes past the bridge. Keys are for the stream all the same. */
-static void take_directly(struct agner_rtp_leg *leg, struct agner_rtp_packet *rtp, uint8_t *packet, uint32_t size, int64_t now_ns)
+static void take_directly(struct agner_rtp_leg *leg, struct agner_rtp_packet *rtp, uint8_t *packet, uint32_t size,
+                          int64_t now_ns)
 {
     if (rtp->type == leg->type_in && leg->tracks &&
         atomic_load_explicit(&leg->tracks->is_recorded, memory_order_relaxed))
@@ -274,7 +276,8 @@ bool agner_leg_feed(struct agner_rtp_leg *leg, int64_t now_ns)
 
         agner_queue_audio_render(leg->queue_audio, samples, FRAME);
         for (unsigned i = 0; i < FRAME; ++i)
-            packet[AGNER_RTP_HEADER + i] = leg->law == 'A' ? pjmedia_linear2alaw(samples[i]) : pjmedia_linear2ulaw(samples[i]);
+            packet[AGNER_RTP_HEADER + i] =
+                leg->law == 'A' ? pjmedia_linear2alaw(samples[i]) : pjmedia_linear2ulaw(samples[i]);
         agner_leg_send(leg, &head, (uint8_t)leg->type_out, packet, FRAME, FRAME, now_ns);
     }
     pthread_mutex_unlock(&leg->sending);
