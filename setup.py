@@ -62,9 +62,11 @@ parts = [
     part("acd_core", compile_args=["-O3"], define_macros=[("ACD_CHECKS", "1")] if os.environ.get("ACD_CHECKS") else []),
     part("benchmarks.generator.source", "rtp_*.c", "stamp.c", compile_args=["-O2"]),
     part("engine.media.rings", compile_args=["-O2"]),
-    *on_pjsip("engine.media.ports", "*_port.c", "rtp_*.c"),
-    *on_pjsip("engine.sip.gate", "gate_module.c", "addresses.c", "refusals.c", "shape.c", "sources.c"),
+    *on_pjsip("engine.media.ports", "*_port.c", "rtp_*.c", "silence.c"),
+    *on_pjsip("engine.sip.gate", "gate_module.c", "addresses.c", "connections.c", "refusals.c", "shape.c", "sources.c"),
+    *on_pjsip("engine.sip.large", "addresses.c"),
     *on_pjsip("engine.sip.requests", "requests_module.c", "shape.c"),
+    *on_pjsip("engine.sip.slots"),
     *on_pjsip("engine.sip.tls"),
     *on_pjsip("engine.sip.turned_away"),
 ]

@@ -57,7 +57,7 @@ def _explain(folder: Path, settings: Settings, book: PlanBook) -> None:
     ports = [f"{name} {port}" for name, port in (("UDP", sip.udp_port), ("TCP", sip.tcp_port)) if port is not None]
     number = next(iter(book.numbers))
     sources = ", ".join(str(network) for trunk in settings.trunks for network in trunk.sources)
-    click.echo(f"Agner listens on {sip.address}, {' and '.join(ports)}. Stop it with Ctrl-C.")
+    click.echo(f"Agner listens on {' and '.join(sip.addresses)}, {' and '.join(ports)}. Stop it with Ctrl-C.")
     click.echo(
         f"  call it:    sip:{number}@{sip.address}:{sip.udp_port or sip.tcp_port} from {sources}; no registration"
     )

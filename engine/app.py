@@ -101,7 +101,7 @@ class Daemon:
             self.phones = attempts.make(lambda: self._phones(loaded, state))
             self.sip = attempts.make(lambda: self._endpoint(settings, self.phones))
             if not attempts.problems:
-                self.media = attempts.make(lambda: Media(recorded, settings.recording.rate))
+                self.media = attempts.make(lambda: self._media(settings, recorded))
         self.trace = Trace(state / "trace", settings.trace_days)
         self.acd = Acd(
             loaded.staff,
@@ -160,6 +160,11 @@ class Daemon:
             lambda: self.switch.new_call(),
             self.clock.now,
             phones,
+        )
+
+    def _media(self, settings: Settings, recorded: sounds.Sounds) -> Media:
+        return Media(
+            recorded, settings.recording.rate, settings.sip.rtp_timeout_s, settings.sip.rtp_timeout_on_hold_s
         )
 
     def _tell_trace(self, now: float, verb: str, arguments: dict[str, Any], followed: Followed) -> None:

@@ -9,18 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.callflow.events import (
-    Event,
-    LegEnded,
-    LegKey,
-    LegMedia,
-    LegPlayed,
-    LegRefers,
-    MessageClosed,
-    RecordingClosed,
-    RecordingTrouble,
-    Refusal,
-)
+from engine.callflow.events import Event, LegEnded, LegMedia, LegRefers, Loss, Refusal
+from engine.callflow.media_news import MediaNews, RecordingClosed
 from engine.callflow.plan import Caller
 from engine.callflow.record import (
     AgentSpan,
@@ -34,7 +24,6 @@ from engine.callflow.record import (
 from engine.callflow.steps import Queue
 
 Post = Callable[[str, Event | LegMedia | LegEnded | LegRefers], None]  # call id, what happened to it
-MediaNews = LegPlayed | LegKey | RecordingClosed | RecordingTrouble | MessageClosed
 
 
 class Sip(Protocol):
@@ -83,6 +72,11 @@ class Sip(Protocol):
 
     def drop(self, leg: int) -> None:
         """Forget a leg that does not end. LegEnded follows at once."""
+        ...
+
+    def lose(self, leg: int, loss: Loss) -> None:
+        """The far side of an answered leg is gone without a word: it is hung up, and its end comes as if the far side
+        had said so, with the loss."""
         ...
 
     def take_key(self, leg: int, key: str) -> None:

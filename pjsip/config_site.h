@@ -28,6 +28,10 @@
 #define PJSIP_MAX_TSX_COUNT             65535   /* default 1023 */
 #define PJSIP_MAX_DIALOG_COUNT          16383   /* default 511 */
 #define PJSIP_TPMGR_HTABLE_SIZE         1023    /* default 31; TCP connections of phones */
+/* Connections that wait to be accepted. Above it the kernel drops handshakes, and whoever connects tries again after 1, 3, 7
+ * s: a floor of phones that comes back after a power cut, or 200 half-open connections of one stranger before a phone. */
+#define PJSIP_TCP_TRANSPORT_BACKLOG     1024    /* default 5; net.core.somaxconn may be less */
+#define PJSIP_TLS_TRANSPORT_BACKLOG     1024
 /* An INVITE with four codecs is near the 1,300 bytes from which PJSIP would try TCP first (RFC 3261 section 18.1.1). A phone
  * whose contact says UDP often has no TCP at all, and a firewall that drops the SYN would cost the caller seconds. */
 #define PJSIP_DONT_SWITCH_TO_TCP        1

@@ -23,6 +23,13 @@ class Refusal(StrEnum):
     UNREACHABLE = "unreachable"  # no answer of any kind, transport failed, 404, 410, 5xx
 
 
+class Loss(StrEnum):
+    """Why a leg is over although its far side did not say so. The CDR names it in place of who ended the call."""
+
+    NO_AUDIO = "no_audio"  # neither RTP nor RTCP came any more
+    NO_ACK = "no_ack"  # our 200 was never acknowledged (RFC 3261 section 13.3.1.4)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Base of all events."""
@@ -85,6 +92,7 @@ class CallerGone(Event):
 
     status: int
     reason: str
+    loss: Loss | None = None
 
 
 # ---- what the plan says next (from the conductor, which runs the interpreter)
@@ -270,15 +278,21 @@ class CalledRefused(CalledEvent):
 class CalledGone(CalledEvent):
     """The called leg ended after it was answered."""
 
+    loss: Loss | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class TalkEnded(CalledEvent):
     """In place of CalledGone where the plan goes on after the talk: the agent hung up first."""
 
+    loss: Loss | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class AgentLost(CalledEvent):
     """In place of CalledGone where the agent hung up before the talk and the caller is there."""
+
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +370,7 @@ class LegsGone(Event):
     """The last leg of the call has ended. Sent once per call, after the leg's own event."""
 
 
-# ---- news of legs and recordings for the conductor alone: they never reach the call's table
+# ---- news of legs for the conductor alone: they never reach the call's table
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,22 +380,6 @@ class LegMedia:
     leg: int
     slot: int
     stream: int
-
-
-@dataclass(frozen=True, slots=True)
-class LegPlayed:
-    """The leg has taken the last sample of the prompts numbered `play`; the call learns it as PlayFinished."""
-
-    leg: int
-    play: int
-
-
-@dataclass(frozen=True, slots=True)
-class LegKey:
-    """A key was heard in the audio of a leg that has no other way to send it; the call learns it as CallerDigit."""
-
-    leg: int
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,36 +397,6 @@ class LegEnded:
     """The leg is gone for good; nothing more will come from it."""
 
     leg: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingClosed:
-    """A recording is complete on disk."""
-
-    leg: int
-    path: str
-    seconds: float
-    n_overruns: int  # times the tap's ring was full; each is silence of the same length in the file
-    lost_s: float  # seconds of audio that are silence because of overruns or a disk that did not take them
-
-
-@dataclass(frozen=True, slots=True)
-class MessageClosed:
-    """A message is complete on disk."""
-
-    leg: int
-    path: str
-    seconds: float
-    speech_s: float  # how much of it was louder than a line on which nobody speaks
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingTrouble:
-    """The disk does not take a recording: full, frozen, gone. The call is unharmed."""
-
-    leg: int
-    path: str
-    text: str
 
 
 # Every event of a call, in the order of this page.

@@ -27,7 +27,7 @@ class Cdr:
     ended_at: float | None = None
     disposition: str | None = None  # None while the call lives
     status: int | None = None  # SIP status that ended it, 200 after a normal BYE
-    ended_by: str | None = None  # caller, agent, called, plan, switch, or an operator's name
+    ended_by: str | None = None  # caller, agent, called, plan, switch, no_audio, no_ack, or an operator's name
     recording: str | None = None  # path below the recordings folder, of the first if there are several
     # inbound; callback: we called the customer, whose number is `ani`; or an agent's phone dialled, `ani` is the agent:
     # outbound over a trunk, internal to a colleague or a queue

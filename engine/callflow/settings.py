@@ -111,6 +111,7 @@ class Trunk:
     numbers: Numbers = Numbers()
     identity: Identity = Identity()
     srtp: str = "off"
+    large_by_tcp: bool = False  # requests above 1,300 bytes to destinations of UDP
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,11 @@ class Tls:
 @dataclass(frozen=True, slots=True)
 class Sip:
     address: str = "127.0.0.1"
+    second_address: str | None = None  # of the other family: IPv6 beside IPv4, or IPv4 beside IPv6
     udp_port: int | None = 5060  # None: off
     tcp_port: int | None = 5060
     public_address: str | None = None  # written into Contact and SDP where the switch stands behind a NAT
+    second_public_address: str | None = None
     rtp_from: int = 20000
     rtp_to: int = 29999
     codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")  # by preference
@@ -169,6 +172,25 @@ class Sip:
     gate: Gate = Gate()
     tls: Tls | None = None
     srtp: str = "off"  # of phones; a trunk has its own
+    # An answered leg from which neither RTP nor RTCP came for so long is over (None: never); the second, where it is on
+    # hold by its SDP or ours, as many phones then send nothing.
+    rtp_timeout_s: float | None = 60.0
+    rtp_timeout_on_hold_s: float | None = 1800.0
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those listened at: one, or one of each family, the preferred first."""
+        return (self.address,) if self.second_address is None else (self.address, self.second_address)
+
+    def address_for(self, far: str) -> tuple[str, str | None]:
+        """Our own address towards a far one, and what the far side is told instead of it (None: the same)."""
+        if self.second_address is not None and is_v6(far) == is_v6(self.second_address):
+            return self.second_address, self.second_public_address
+        return self.address, self.public_address
+
+
+def is_v6(address: str) -> bool:
+    return ":" in address
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,12 @@ def yes_no(value: Value) -> bool:
     return one_of(value, ("yes", "no")) == "yes"
 
 
+def duration_or_off(value: Value, low_s: float, high_s: float) -> float | None:
+    if value.is_scalar and value.node.value.strip() == "off":
+        return None
+    return duration(value, low_s, high_s)
+
+
 def port(value: Value) -> int | None:
     """A port, or `off`."""
     if value.is_scalar and value.node.value.strip() == "off":

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from engine.callflow.settings import SRTP, Gate, Limits, Recording, Settings, Sip, WebLookUp
+from engine.callflow.settings import SRTP, Gate, Limits, Recording, Settings, Sip, WebLookUp, is_v6
 from engine.config import scalars
 from engine.config.registrar import read_registrar
 from engine.config.tls import read_tls
@@ -56,9 +56,7 @@ def _sip(value: Value | None) -> Sip:
         return Sip()
     read: dict[str, Any] = {}
     with value.section() as sip:
-        for name in ("address", "public address"):
-            if item := sip.get(name):
-                read[name.replace(" ", "_")] = scalars.address(item)
+        read |= _addresses(sip)
         for name in ("udp port", "tcp port"):
             if item := sip.get(name):
                 read[name.replace(" ", "_")] = scalars.port(item)
@@ -68,6 +66,9 @@ def _sip(value: Value | None) -> Sip:
             read["codecs"] = _codecs(item)
         if item := sip.get("ringing within"):
             read["ringing_within_s"] = scalars.duration(item, 0.5, 32.0)
+        for name in ("rtp timeout", "rtp timeout on hold"):
+            if item := sip.get(name):
+                read[name.replace(" ", "_") + "_s"] = scalars.duration_or_off(item, 1.0, 86400.0)
         if item := sip.get("strangers"):
             read["gate"] = _gate(item)
         if item := sip.get("tls"):
@@ -78,6 +79,33 @@ def _sip(value: Value | None) -> Sip:
     if settings.udp_port is None and settings.tcp_port is None and settings.tls is None:
         value.complain("udp, tcp and tls ports are all off, so nobody could call")
     return settings
+
+
+def _addresses(sip: Section) -> dict[str, str]:
+    """`address: 192.0.2.10`, or one of each family: `address: [192.0.2.10, "2001:db8::10"]`."""
+    own, told = (_by_family(sip.get(name)) for name in ("address", "public address"))
+    read = dict(zip(("address", "second_address"), own.values(), strict=False))
+    families = list(own) or [is_v6(Sip().address)]
+    for family, address in told.items():
+        if family in families:
+            read["second_public_address" if families.index(family) else "public_address"] = address
+        elif value := sip.get("public address"):
+            value.complain(f"public address {address}: `address` has none of its family")
+    return read
+
+
+def _by_family(value: Value | None) -> dict[bool, str]:
+    """IPv6? -> address, in the order of the file."""
+    found: dict[bool, str] = {}
+    for item in value.items() if value else ():
+        n_complaints = len(item.report.found)
+        address = scalars.address(item)
+        if len(item.report.found) > n_complaints:
+            continue
+        if is_v6(address) in found:
+            item.complain(f"{address} is a second address of IPv{6 if is_v6(address) else 4}; one of each family")
+        found.setdefault(is_v6(address), address)
+    return found
 
 
 def _gate(value: Value) -> Gate:

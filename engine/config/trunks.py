@@ -78,6 +78,8 @@ def _read(section: Section) -> dict[str, Any]:
         read["registration"] = _registration(item, read.get("destinations", ()), read.get("login"))
     if item := section.get("numbers"):
         read["numbers"] = _numbers(item)
+    if item := section.get("large requests"):
+        read["large_by_tcp"] = scalars.one_of(item, ("udp", "tcp")) == "tcp"
     if item := section.get("srtp"):
         read["srtp"] = scalars.one_of(item, SRTP)
     read["identity"] = _identity(section)

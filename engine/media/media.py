@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.callflow.errors import MediaError
-from engine.callflow.events import LegKey, LegPlayed, RecordingTrouble
-from engine.doors import MediaNews
+from engine.callflow.media_news import LegKey, LegPlayed, LegSilent, MediaNews, RecordingTrouble
 from engine.media import ports
 from engine.media.files import Files
 from engine.media.mixer import Mixer
@@ -92,8 +91,11 @@ class LegWays:
 
 
 class Media:
-    def __init__(self, sounds: Sounds, recording_rate: int = 8000) -> None:
-        """`sounds` must be at the bridge's rate; recordings are written at `recording_rate` Hz."""
+    def __init__(
+        self, sounds: Sounds, recording_rate: int = 8000, silent_s: float | None = None, held_s: float | None = None
+    ) -> None:
+        """`sounds` must be at the bridge's rate; recordings are written at `recording_rate` Hz. LegSilent comes of an
+        answered leg from which no RTP and no RTCP came for `silent_s`, or, if none is expected, `held_s`."""
         if sounds.rate != ports.clock_rate():
             raise MediaError(f"the sounds are at {sounds.rate} Hz and the conference bridge at {ports.clock_rate()} Hz")
         self._prompts: dict[tuple[str, str], ports.Sound] = {}
@@ -109,6 +111,7 @@ class Media:
         self._troubles: list[RecordingTrouble] = []
         self._dropped: list[ports.QueueAudio] = []  # to be closed once nobody hears them
         ports.install_tap()
+        ports.allow_silence(silent_s or 0.0, held_s or 0.0)
 
     def renew(self, sounds: Sounds) -> None:
         """Other sounds from here on. What plays now goes on with those it began with, and names that are gone stay: a
@@ -249,6 +252,7 @@ class Media:
         for stream, key in ports.take_keys():
             if stream in self._of_stream:
                 events.append(LegKey(self._of_stream[stream], key))
+        events += [LegSilent(self._of_stream[stream]) for stream in ports.take_silent() if stream in self._of_stream]
         return events
 
     def n_slots(self) -> int:

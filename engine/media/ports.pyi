@@ -93,6 +93,14 @@ def keys_in(samples: Samples, rate: int) -> str:
 def n_held() -> int:
     """Prompts and files kept alive for ports that may yet read them."""
 
+# ---- silence
+
+def allow_silence(silent_s: float, held_s: float) -> None:
+    """After how long without RTP or RTCP take_silent() tells of a call; `held_s`: where none is expected. 0: never."""
+
+def take_silent() -> Sequence[int]:
+    """Streams of answered calls that are silent for too long. Looks once a second, and else costs next to nothing."""
+
 # ---- recording
 
 RECORDABLE: int  # among pjsua's flags of a call: it is tapped as if it had come in

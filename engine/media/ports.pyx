@@ -116,6 +116,10 @@ cdef extern from "rtp_leg.h" nogil:
     void agner_rtp_bridge(int)
     bint agner_rtp_count(int, agner_rtp_counts *)
 
+cdef extern from "silence.h" nogil:
+    void agner_silence_allow(double, double)
+    unsigned agner_silence_look(int *, unsigned)
+
 RECORDABLE = AGNER_RECORDABLE
 CALL = <int>AGNER_CALL
 MESSAGE = <int>AGNER_MESSAGE
@@ -345,6 +349,19 @@ cdef let_go(unsigned port, int64_t play):
 
 def n_held():
     return sum(len(sounds) for plays in held.values() for _, sounds in plays)
+
+
+# ---- silence
+
+
+def allow_silence(double silent_s, double held_s):
+    agner_silence_allow(silent_s, held_s)
+
+
+def take_silent():
+    cdef int calls[64]
+    cdef unsigned n = agner_silence_look(calls, 64)
+    return [calls[i] for i in range(n)]
 
 
 # ---- recording

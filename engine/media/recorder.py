@@ -23,7 +23,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from engine.callflow.events import MessageClosed, RecordingClosed, RecordingTrouble
+from engine.callflow.media_news import MessageClosed, RecordingClosed, RecordingTrouble
 from engine.media import rings
 
 EVERY_S = 0.2  # how often the rings are drained

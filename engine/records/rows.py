@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, DefaultClause, Table, bindparam, insert, select, update
 
-from engine.callflow.events import RecordingClosed
+from engine.callflow.media_news import RecordingClosed
 from engine.callflow.record import (
     AgentSpan,
     BlacklistHit,

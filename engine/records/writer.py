@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
-from engine.callflow.events import RecordingClosed
+from engine.callflow.media_news import RecordingClosed
 from engine.callflow.record import (
     AgentSpan,
     BlacklistHit,

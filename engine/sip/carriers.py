@@ -23,7 +23,7 @@ import pjsua2 as pj
 from engine.callflow import settings
 from engine.callflow.errors import SipError
 from engine.callflow.settings import Destination, Login, Trunk
-from engine.sip import digest, identity, library, translate
+from engine.sip import digest, identity, large, library, translate
 from engine.sip.enrolment import Enrolment
 from engine.sip.names import Names
 from engine.sip.trunks import IN, OUT, Hop, Ways
@@ -94,11 +94,10 @@ class Carriers:
         """`problems` is what it lacks."""
         self.problems: list[str] = []
         self._sip, self._now, self._trunks = sip, now, tuple(trunks)
-        self.own_host = library.own_host(sip)
         self.dice = random.Random().random
         self.ways = {trunk.name: Ways(trunk, now()) for trunk in trunks}
         self._trunk_by_source: dict[str, str] = {}
-        self._accounts: dict[tuple[str, Hop | None], _ProbingAccount] = {}
+        self._accounts: dict[tuple[str, str, Hop | None], _ProbingAccount] = {}
         self._enrolled: list[_Enrolled] = []
         self._passwords = {one.name: self._password_of(one, one.login) for one in trunks if one.login}
         asked = [(one, one.challenge) for one in trunks if one.challenge]
@@ -122,7 +121,7 @@ class Carriers:
         self._enrolled = [_Enrolled(self, trunk, self._now()) for trunk in enrolled]
         watched = [one for trunk in self._trunks for one in trunk.destinations]
         watched += [one.registration.registrar for one in self._enrolled]
-        self._names = Names(watched, ":" in self._sip.address)
+        self._names = Names(watched, [settings.is_v6(own) for own in self._sip.addresses])
         self.poll()
 
     def renew(self, trunks: Sequence[Trunk]) -> None:
@@ -134,6 +133,7 @@ class Carriers:
             self._names.watch(one for trunk in trunks for one in trunk.destinations)
             for destination, servers in self._names.known.items():
                 self._found(destination, servers)
+            self._tell_large()
 
     def deadline(self) -> float:
         """When poll() is needed next, if nothing happens. What DNS found may wait for a round."""
@@ -207,15 +207,15 @@ class Carriers:
         return challenger.challenges(address, self._now(), verdict is digest.Verdict.STALE)
 
     def account(self, trunk: Trunk, destination: Destination, hop: Hop) -> pj.Account:
-        """By which requests go to a server. One for all servers of a trunk that are named by their addresses; else the
-        account has a route to the server, which is not written into the request (`hide`)."""
-        key = trunk.name, None if destination.host == hop.address else hop
+        """By which requests go to a server. One for all servers of a trunk, and family, that are named by their
+        addresses; else the account has a route to the server, which is not written into the request (`hide`)."""
+        key = trunk.name, self._sip.address_for(hop.address)[0], None if destination.host == hop.address else hop
         if account := self._accounts.pop(key, None):
             self._accounts[key] = account  # the last one used comes last
             return account
-        config = library.account_config(self._sip, trunk.srtp)
+        config = library.account_config(self._sip, trunk.srtp, hop.address)
         self._log_in(config, trunk)
-        if key[1] is not None:
+        if key[2] is not None:
             config.sipConfig.proxies.append(_route(hop))
         if len(self._accounts) >= MOST_ACCOUNTS:
             account = self._accounts.pop(next(iter(self._accounts)))
@@ -225,6 +225,9 @@ class Carriers:
             account.create(config)
         self._accounts[key] = account
         return account
+
+    def own_host(self, hop: Hop) -> str:
+        return library.own_host(self._sip, hop.address)
 
     def _log_in(self, config: pj.AccountConfig, trunk: Trunk) -> None:
         if login := trunk.login:
@@ -285,7 +288,8 @@ class Carriers:
 
     def _enrolled_config(self, one: _Enrolled) -> pj.AccountConfig:
         assert one.hop
-        config, registrar = library.account_config(self._sip, one.trunk.srtp), one.registration.registrar
+        config = library.account_config(self._sip, one.trunk.srtp, one.hop.address)
+        registrar = one.registration.registrar
         self._log_in(config, one.trunk)
         config.idUri = f"sip:{one.registration.user}@{registrar.host}"
         config.sipConfig.proxies.append(_route(one.hop))
@@ -321,6 +325,12 @@ class Carriers:
         for ways in (*self.ways.values(), *(one.ways for one in self._enrolled)):
             if destination in ways.trunk.destinations:
                 ways.found(destination, servers, self._now())
+        self._tell_large()
+
+    def _tell_large(self) -> None:
+        """Which servers take a request by TCP that is too large for UDP."""
+        takers = [ways for ways in self.ways.values() if ways.trunk.large_by_tcp]
+        large.go_by_tcp({one.hop.address for ways in takers for servers in ways.servers.values() for one in servers})
 
     def rows(self) -> list[dict[str, Any]]:
         """For `agner trunks`: what stands now, without any password."""

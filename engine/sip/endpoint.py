@@ -8,7 +8,7 @@ Nothing here touches conference links, decides anything about a call, or raises 
 reject or drop only LegEnded comes from a leg; retransmissions, and a 200 that crosses our CANCEL, are then PJSIP's.
 """
 
-import heapq
+import functools
 import itertools
 import logging
 import math
@@ -25,11 +25,13 @@ from engine.callflow.events import (
     LegEnded,
     LegMedia,
     LegRefers,
+    Loss,
     Refusal,
 )
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
-from engine.sip import gate, legs, library, referrals, translate, turned_away
+from engine.sip import gate, legs, library, referrals, slots, tls, translate, turned_away
+from engine.sip.accounts import Accounts
 from engine.sip.carriers import Carriers
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
@@ -39,35 +41,18 @@ from engine.sip.legs import NO_SLOT, CalledLeg, CallerLeg, ChallengedLeg, Custom
 from engine.sip.outward import TRUNK, Outward
 from engine.sip.phones import Phones, dialled
 from engine.sip.referrals import Referrals
+from engine.sip.timers import Timers
 from engine.sip.trunks import IN, OUT
 
 log = logging.getLogger(__name__)
 
 ELSEWHERE = {"Reason": 'SIP;cause=200;text="Call completed elsewhere"'}  # RFC 3326 section 2
-ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
+LOST = {loss: f'Agner;text="{loss.replace("_", " ")}"' for loss in Loss}
 RINGING, PROGRESS, OK = 180, 183, 200
 TIMEOUT, SHORT_INTERVAL, UNAVAILABLE, SERVER_ERROR = 408, 422, 480, 500
 RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
+NO_ACK_S = 32.5  # PJSIP's Timer H, 32 s, and a moment: before it no BYE may be sent (RFC 3261 section 15)
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
-
-
-class Account(pj.Account):
-    """Takes in all INVITEs outside a dialog; there is one account for everything."""
-
-    def __init__(self, endpoint: "Endpoint") -> None:
-        super().__init__()
-        self._endpoint = endpoint
-
-    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
-        try:
-            self._endpoint.invited(prm.callId, prm.rdata.srcAddress, prm.rdata.wholeMsg)
-        except Exception:
-            log.exception("INVITE from %s: callback raised", prm.rdata.srcAddress)  # pjsua2 answers it with 500
-
-    def onSendRequest(self, prm: pj.OnSendRequestParam) -> None:
-        done = prm.e.body.tsxState.tsx
-        if done.statusCode >= 300:
-            log.warning("NOTIFY about messages: %d %s", done.statusCode, translate.clean(done.statusText))
 
 
 class Endpoint:
@@ -96,10 +81,10 @@ class Endpoint:
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
         self._failed: list[int] = []  # legs whose callback raised
         self._decided: list[Fork] = []  # whose other phones need not ring any more
-        self._silent_from: list[tuple[float, int]] = []  # heap: when a called leg that has not rung is given up
-        self.account: Account | None = None  # by which phones are called
-        self._inbound: Account | None = None
-        problems = library.check_limits(sip, limits) + self.carriers.problems
+        self._timers = Timers(now)  # of legs that may be given up
+        self._answered: dict[int, tuple[int, bytes]] = {}  # callers' legs, until the ACK must be there: slot, Call-ID
+        self._accounts = Accounts(self, sip)
+        problems = library.check_limits(sip, limits) + library.raise_descriptors(limits) + self.carriers.problems
         library.C.pj_log_set_level(0)  # before libInit the log goes to stdout
         self._pj = pj.Endpoint()  # no subclass: a bridge thread would enter its Python at every change of a link
         self._pj.libCreate()
@@ -113,13 +98,10 @@ class Endpoint:
             self._pj.audDevManager().setNullDev()
             self._pj.libStart()
             turned_away.listen(self.turned_away)
-            self._inbound, self.account = Account(self), Account(self)
-            srtp_in = library.srtp_in(trunks, [sip.srtp] if phones else [])
-            self._inbound.create(library.account_config(sip, srtp_in), True)
-            self.account.create(library.account_config(sip, sip.srtp))
+            self._accounts.open(library.srtp_in(trunks, [sip.srtp] if phones else []))
             self.carriers.open()
             if phones:
-                phones.open(library.own_uri(sip))
+                phones.open(functools.partial(library.own_uri, sip))
                 self._referrals.open()
         except SipError:
             self._destroy()
@@ -158,6 +140,8 @@ class Endpoint:
         if not isinstance(call, CallerLeg) or call.ok_sent or not self._answer(call, OK):
             return
         call.ok_sent = True
+        self._answered[leg] = call.getId(), slots.call_id(call.getId())
+        self._timers.after(NO_ACK_S, self._give_up_unacknowledged, leg)
         if call.media_slot != NO_SLOT:
             call.has_media()
 
@@ -171,17 +155,18 @@ class Endpoint:
         leg = next(self._numbers)
         if uri.startswith(TRUNK):
             return self._dial_over(Outward(self, call, leg, offer, uri, caller))
-        heapq.heappush(self._silent_from, (self.now() + self._settings.ringing_within_s, leg))
+        self._timers.after(self._settings.ringing_within_s, self._give_up_silent, leg)
         if uri.startswith(REGISTERED):
             fork = self._legs[leg] = Fork(self, call, leg, offer)
             for binding in self._phones.reachable(uri.removeprefix(REGISTERED)) if self._phones else ():
-                branch = Branch(fork)
+                branch = Branch(fork, self._accounts.towards(binding.source))
                 branch.leg = CalledLeg(branch, call, leg, offer)
-                self._invite(branch.leg, dialled(binding), caller, headers, display_name)
+                legs.begin(branch.leg, self._settings, dialled(binding), binding.source, caller, headers, display_name)
             fork.complete()
         else:
-            called = self._legs[leg] = CalledLeg(self, call, leg, offer)
-            self._invite(called, uri, caller, headers, display_name)
+            far = translate.host_of(uri)
+            called = self._legs[leg] = CalledLeg(self, call, leg, offer, self._accounts.towards(far))
+            legs.begin(called, self._settings, uri, far, caller, headers, display_name)
         return leg
 
     def dial_customer(self, call: str, uri: str, caller: Caller, headers: Mapping[str, str]) -> int:
@@ -189,9 +174,16 @@ class Endpoint:
         leg = next(self._numbers)
         if uri.startswith(TRUNK):
             return self._dial_over(Outward(self, call, leg, None, uri, caller, RECORDABLE))
-        called = self._legs[leg] = CustomerLeg(self, call, leg)
-        self._invite(called, uri, caller, headers, flag=RECORDABLE)
+        far = translate.host_of(uri)
+        called = self._legs[leg] = CustomerLeg(self, call, leg, self._accounts.towards(far))
+        legs.begin(called, self._settings, uri, far, caller, headers, flag=RECORDABLE)
         return leg
+
+    def lose(self, leg: int, loss: Loss) -> None:
+        call = self._legs.get(leg)
+        if call is not None and not call.ending:
+            call.lost(loss)
+            self._end(leg, 0, {"Reason": LOST[loss]})
 
     def take_key(self, leg: int, key: str) -> None:
         call = self._legs.get(leg)
@@ -202,8 +194,9 @@ class Endpoint:
 
     def notify_mwi(self, uri: str, account: str, n_new: int, n_old: int) -> None:
         if not uri.startswith(REGISTERED):
-            assert self.account
-            translate.send_mwi(self.account, uri, library.own_uri(self._settings), account, n_new, n_old)
+            far = translate.host_of(uri)
+            own_uri = library.own_uri(self._settings, far)
+            translate.send_mwi(self._accounts.towards(far), uri, own_uri, account, n_new, n_old)
         elif self._phones:
             self._phones.notify(uri.removeprefix(REGISTERED), translate.message_summary(account, n_new, n_old))
 
@@ -233,13 +226,11 @@ class Endpoint:
 
     def poll(self, timeout_s: float) -> None:
         """Wait for the network, at most this long, and let callbacks post what happened."""
-        due = min(self.carriers.deadline(), self._silent_from[0][0] if self._silent_from else math.inf)
-        timeout_s = min(timeout_s, due - self.now())
+        timeout_s = min(timeout_s, min(self.carriers.deadline(), self._timers.deadline()) - self.now())
         self._pj.libHandleEvents(max(0, math.ceil(timeout_s * 1000)))
         while self._invited:
             self._announce(self._invited.pop(0))
-        while self._silent_from and self._silent_from[0][0] <= self.now():
-            self._give_up(heapq.heappop(self._silent_from)[1])
+        self._timers.run()
         while self._failed:
             self._end(self._failed.pop(), SERVER_ERROR, {})
         while self._decided:
@@ -260,6 +251,10 @@ class Endpoint:
         self._destroy()
 
     # ---- for the callbacks
+
+    @property
+    def account(self) -> pj.Account:
+        return self._accounts.towards("")
 
     def invited(self, slot: int, source: str, message: str) -> None:
         """An INVITE came. PJSIP may still refuse it, so it is announced when its callbacks are over."""
@@ -299,27 +294,6 @@ class Endpoint:
         outward.next()
         return outward.leg
 
-    def _invite(
-        self,
-        called: CalledLeg | CustomerLeg,
-        uri: str,
-        caller: Caller,
-        headers: Mapping[str, str],
-        display_name: str = "",
-        flag: int = 0,
-    ) -> None:
-        prm = library.audio_only()
-        prm.opt.flag |= flag
-        prm.txOption.localUri = translate.local_uri(caller, library.own_host(self._settings), display_name)
-        try:
-            prm.txOption.headers = translate.headers_of({**headers, **({} if caller.ani else ANONYMOUS)})
-            called.makeCall(uri, prm)
-        except (pj.Error, ValueError) as error:
-            log.warning("leg %d: cannot call %s: %s", called.leg, translate.clean(uri), translate.reason_of(error))
-            if not called.is_over:
-                called.refused(503)
-                called.endpoint.forget(called)
-
     def _answer(self, call: CallerLeg, status: int) -> bool:
         prm = library.audio_only()
         prm.statusCode = status
@@ -336,10 +310,11 @@ class Endpoint:
         if self._phones:
             self._phones.close()
         self.carriers.close()
-        self.account = self._inbound = None  # their destructors would crash after libDestroy (pjproject issue 4353)
+        self._accounts.close()
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
         gate.close()
+        tls.forget()
 
     def _announce(self, leg: int) -> None:
         call = self._legs.get(leg)
@@ -358,11 +333,22 @@ class Endpoint:
         if not isinstance(call, ChallengedLeg) and call.caller.trunk:
             self.carriers.ways[call.caller.trunk].ended(IN)
 
-    def _give_up(self, leg: int) -> None:
+    def _give_up_silent(self, leg: int) -> None:
         called = self._legs.get(leg)
         if isinstance(called, CalledLeg | Fork) and not called.rang and not called.confirmed:
             self.post(called.call, CalledRefused(called.offer, Refusal.UNREACHABLE, TIMEOUT))
             self._end(leg, 0, {})
+
+    def _give_up_unacknowledged(self, leg: int) -> None:
+        """PJSIP has sent BYE, and would report the leg's end only when that is answered or has had its 32 s too. So it
+        would with a leg that we hung up before its ACK."""
+        call, taken = self._legs.get(leg), self._answered.pop(leg)
+        if isinstance(call, CallerLeg) and call.confirmed:
+            return
+        if call is not None:
+            call.lost(Loss.NO_ACK)
+            call.ending = True
+        slots.vacate(*taken)
 
     def _end(self, leg: int, status: int, headers: translate.Headers) -> None:
         call = self._legs.get(leg)

@@ -19,6 +19,7 @@ from engine.callflow.events import (
     Event,
     LegEnded,
     LegMedia,
+    Loss,
     Refusal,
 )
 
@@ -72,6 +73,10 @@ class Fork:
             case CalledRefused():
                 self._refuse(event)
 
+    def lost(self, loss: Loss) -> None:
+        if self.winner and self.winner.leg:
+            self.winner.leg.lost(loss)
+
     def _refuse(self, event: CalledRefused) -> None:
         """Of several refusals that of the phone at which the agent was nearest counts."""
         known = self._refused
@@ -99,15 +104,11 @@ class Fork:
 class Branch:
     """One phone of a fork: what its leg takes for the endpoint."""
 
-    def __init__(self, fork: Fork) -> None:
-        self.fork = fork
+    def __init__(self, fork: Fork, account: pj.Account | None) -> None:
+        self.fork, self.account = fork, account
         self.leg: CalledLeg | None = None
         self.media: LegMedia | None = None  # held back until the phone has won
         fork.branches.append(self)
-
-    @property
-    def account(self) -> pj.Account | None:
-        return self.fork.endpoint.account
 
     @property
     def now(self) -> Callable[[], float]:

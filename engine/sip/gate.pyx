@@ -247,6 +247,6 @@ cdef list _bans(agner_sources *table, double now):
 
 
 cdef _text(agner_source_key key):
-    if not key.high:
+    if not key.high and key.low:  # else it is ::/64
         return socket.inet_ntop(socket.AF_INET, int(key.low & 0xffffffff).to_bytes(4, "big"))
     return socket.inet_ntop(socket.AF_INET6, int(key.high).to_bytes(8, "big") + bytes(8)) + "/64"

@@ -2,6 +2,7 @@
 #include "gate_module.h"
 
 #include "addresses.h"
+#include "connections.h"
 
 #include <pj/string.h>
 #include <pjsip/sip_ua_layer.h>
@@ -117,6 +118,7 @@ static void answer(pjsip_rx_data *rdata, int status)
 static void refuse_stranger(pjsip_rx_data *rdata, const unsigned char bytes[16], double now_s)
 {
     enum agner_verdict verdict = agner_sources_refuse(gate.strangers, agner_key_of(bytes), now_s);
+    agner_end_connection(rdata->tp_info.transport, verdict == AGNER_BANNED_NOW);
     switch (verdict) {
     case AGNER_BANNED_NOW:
         gate.counts[AGNER_BANS] += 1;

@@ -110,10 +110,10 @@ def answers_of(invite: str) -> list[Authorization]:
 
 def shown_to(trunk: Trunk, caller: Caller, own_host: str) -> tuple[str, dict[str, str]]:
     """From, and the headers besides it, of an INVITE that we send over a trunk on this caller's behalf. An agent who
-    dials shows the trunk's own number, where there is one."""
+    dials shows the trunk's own number, where there is one. `own_host`: as in a URI, an IPv6 address in brackets."""
     identity = trunk.identity
     host = trunk.registration.registrar.host if trunk.registration else own_host
-    host = f"[{host}]" if ":" in host else host
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     number = trunk.numbers.caller_out.rewrite(caller.ani)
     if caller.agent and identity.own_number:
         number = identity.own_number

@@ -5,11 +5,12 @@ A callback posts and returns. What it wants to know it asks of getInfo(), which 
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import pjsua2 as pj
 
+from engine.callflow import settings
 from engine.callflow.events import (
     CallArrived,
     CalledAnswered,
@@ -25,15 +26,17 @@ from engine.callflow.events import (
     Event,
     LegEnded,
     LegMedia,
+    Loss,
 )
 from engine.callflow.plan import Caller
-from engine.sip import translate
+from engine.sip import library, translate
 from engine.sip.keys import Keys
 
 log = logging.getLogger(__name__)
 
 NO_SLOT = -1  # LegMedia.slot of a leg without audio: its far side made it inactive
-FORBIDDEN, NOT_ACCEPTABLE = 403, 488
+ANONYMOUS = {"Privacy": "id"}  # RFC 3325 section 9.3: beyond the trunk, too
+FORBIDDEN, TIMEOUT, NOT_ACCEPTABLE = 403, 408, 488
 
 
 def guarded(callback: Callable[..., None]) -> Callable[..., None]:
@@ -66,15 +69,23 @@ class Holder(Protocol):
 class Leg(pj.Call):
     """One leg. What is common to all kinds; a subclass says which events its kind has."""
 
-    def __init__(self, endpoint: Holder, call: str, leg: int, slot: int = pj.PJSUA_INVALID_ID) -> None:
-        super().__init__(endpoint.account, slot)
+    def __init__(
+        self,
+        endpoint: Holder,
+        call: str,
+        leg: int,
+        slot: int = pj.PJSUA_INVALID_ID,
+        account: pj.Account | None = None,
+    ) -> None:
+        """`account`: by which a call goes out, if not by the holder's."""
+        super().__init__(account or endpoint.account, slot)
         self.endpoint, self.call, self.leg = endpoint, call, leg
         self.ending = False  # we ended it: the rest is silence
         self.is_over = False  # PJSIP is done with it
         self.answered = False  # its answer was posted
         self.moved_to = ""  # the number that a 302 named first
         self.media_slot = NO_SLOT
-        self._rebuilt = False
+        self._rebuilt = True  # LegMedia is to be told, also of a leg that begins without audio
 
     def progressed(self, info: pj.CallInfo) -> None:
         """The invite session moved on, short of its end."""
@@ -84,6 +95,9 @@ class Leg(pj.Call):
 
     def ended(self, info: pj.CallInfo) -> None:
         """PJSIP is done with the leg, and not at our request."""
+
+    def lost(self, loss: Loss) -> None:
+        """It was answered, and its far side is gone without a word."""
 
     @guarded
     def onCallState(self, prm: pj.OnCallStateParam) -> None:
@@ -157,6 +171,7 @@ class CallerLeg(KeyedLeg):
         self.announced = False
         self.progress_sent = self.hears = False
         self.ok_sent = False
+        self.confirmed = False
 
     def announce(self) -> None:
         if not self.announced:
@@ -171,9 +186,17 @@ class CallerLeg(KeyedLeg):
             self.hears = True
             self.endpoint.post(self.call, CallerHears())
 
+    def progressed(self, info: pj.CallInfo) -> None:
+        self.confirmed = info.state == pj.PJSIP_INV_STATE_CONFIRMED
+
     def ended(self, info: pj.CallInfo) -> None:
         self.announce()
-        self.endpoint.post(self.call, CallerGone(info.lastStatusCode, translate.clean(info.lastReason)))
+        is_unacknowledged = self.ok_sent and not self.confirmed and info.lastStatusCode == TIMEOUT
+        loss = Loss.NO_ACK if is_unacknowledged else None
+        self.endpoint.post(self.call, CallerGone(info.lastStatusCode, translate.clean(info.lastReason), loss))
+
+    def lost(self, loss: Loss) -> None:
+        self.endpoint.post(self.call, CallerGone(TIMEOUT, str(loss), loss))
 
 
 class ChallengedLeg(CallerLeg):
@@ -194,8 +217,10 @@ class ChallengedLeg(CallerLeg):
 class CalledLeg(Leg):
     """A leg that we opened: an agent's phone or a transfer target."""
 
-    def __init__(self, endpoint: Holder, call: str, leg: int, offer: int) -> None:
-        super().__init__(endpoint, call, leg)
+    def __init__(
+        self, endpoint: Holder, call: str, leg: int, offer: int, account: pj.Account | None = None
+    ) -> None:
+        super().__init__(endpoint, call, leg, account=account)
         self.offer = offer
         self.refers: list[int] = []  # CSeq of each REFER that was taken
         self.is_referring = False  # the last one has had no final word yet
@@ -222,6 +247,10 @@ class CalledLeg(Leg):
         else:
             self.refused(info.lastStatusCode)
 
+    def lost(self, loss: Loss) -> None:
+        if self.answered:
+            self.endpoint.post(self.call, CalledGone(self.offer, loss))
+
     def refused(self, status: int) -> None:
         refusal = translate.refusal_of(status, self.rang)
         self.endpoint.post(self.call, CalledRefused(self.offer, refusal, status, self.moved_to))
@@ -230,8 +259,8 @@ class CalledLeg(Leg):
 class CustomerLeg(KeyedLeg):
     """A leg that we opened to the customer of a callback; once answered, the caller's leg of its call."""
 
-    def __init__(self, endpoint: Holder, call: str, leg: int) -> None:
-        super().__init__(endpoint, call, leg)
+    def __init__(self, endpoint: Holder, call: str, leg: int, account: pj.Account | None = None) -> None:
+        super().__init__(endpoint, call, leg, account=account)
         self.rang = False
         self.confirmed = False
 
@@ -253,6 +282,10 @@ class CustomerLeg(KeyedLeg):
         else:
             self.refused(info.lastStatusCode)
 
+    def lost(self, loss: Loss) -> None:
+        if self.answered:
+            self.endpoint.post(self.call, CallerGone(TIMEOUT, str(loss), loss))
+
     def refused(self, status: int) -> None:
         self.endpoint.post(self.call, CustomerRefused(translate.refusal_of(status, self.rang), status))
 
@@ -264,3 +297,27 @@ def end(call: pj.Call, status: int, headers: translate.Headers) -> None:
     if headers:
         prm.txOption.headers = translate.headers_of(headers)
     call.hangup(prm)
+
+
+def begin(
+    called: CalledLeg | CustomerLeg,
+    sip: settings.Sip,
+    uri: str,
+    far: str,
+    caller: Caller,
+    headers: Mapping[str, str],
+    display_name: str = "",
+    flag: int = 0,
+) -> None:
+    """INVITE. `far`: the address or name that it goes to, `flag`: of pjsua's. A leg that fails at once is refused."""
+    prm = library.audio_only()
+    prm.opt.flag |= flag
+    prm.txOption.localUri = translate.local_uri(caller, library.own_host(sip, far), display_name)
+    try:
+        prm.txOption.headers = translate.headers_of({**headers, **({} if caller.ani else ANONYMOUS)})
+        called.makeCall(uri, prm)
+    except (pj.Error, ValueError) as error:
+        log.warning("leg %d: cannot call %s: %s", called.leg, translate.clean(uri), translate.reason_of(error))
+        if not called.is_over:
+            called.refused(503)
+            called.endpoint.forget(called)

@@ -7,6 +7,7 @@ it in one SipError. What PJSIP was compiled with stands in build.json, which the
 import ctypes
 import json
 import logging
+import resource
 import ssl
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
+from engine.callflow.settings import is_v6
 from engine.sip import tls, translate
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ SESSION_EXPIRES_S, SESSION_MIN_S = 1800, 90
 SRTP_USE = dict(
     zip(settings.SRTP, (pj.PJMEDIA_SRTP_DISABLED, pj.PJMEDIA_SRTP_OPTIONAL, pj.PJMEDIA_SRTP_MANDATORY), strict=True)
 )
+SPARE_DESCRIPTORS = 1024  # beside RTP, RTCP and a recording for each leg: SIP connections, database, traces
+MOST_DESCRIPTORS = 65536
 LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
 
 # The C library under the binding, for what pjsua2 leaves out: dlsym looks through everything _pjsua2 is linked with.
@@ -60,6 +64,20 @@ def check_limits(sip: settings.Sip, limits: settings.Limits) -> list[str]:
     if sip.udp_port is None and sip.tcp_port is None and sip.tls is None:
         problems.append("sip: udp, tcp and tls are all off; calls could not come in")
     return problems
+
+
+def raise_descriptors(limits: settings.Limits) -> list[str]:
+    """As many files and sockets as the system lets this process have. Where accept() finds none left, PJSIP stops
+    listening for good, so there must be enough for every connection that it would take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < (wanted := (2 + 1) * limits.n_legs + SPARE_DESCRIPTORS):
+        return [
+            f"limits.max_calls {limits.max_calls} needs {wanted} file descriptors, and this process may have {hard}"
+            " (ulimit -Hn; LimitNOFILE of systemd)"
+        ]
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    return []
 
 
 def n_ports_wanted(limits: settings.Limits) -> int:
@@ -103,10 +121,10 @@ def name_servers() -> list[str]:
     return [word[1] for word in words if len(word) > 1 and ":" not in word[1]][:4]
 
 
-def account_config(sip: settings.Sip, srtp: str) -> pj.AccountConfig:
-    """`srtp`: one of settings.SRTP."""
+def account_config(sip: settings.Sip, srtp: str, far: str = "") -> pj.AccountConfig:
+    """`srtp`: one of settings.SRTP. `far`: an address of the family whose calls go by it; else the preferred one's."""
     config = pj.AccountConfig()
-    config.idUri = f"sip:agner@{own_host(sip)}"
+    config.idUri = f"sip:agner@{own_host(sip, far)}"
     config.natConfig.sipOutboundUse = 0
     config.natConfig.viaRewriteUse = config.natConfig.sdpNatRewriteUse = 0
     # Else PJSIP connects to a phone's Contact, wherever that is, to learn a port that nobody listens at.
@@ -122,11 +140,12 @@ def account_config(sip: settings.Sip, srtp: str) -> pj.AccountConfig:
     media.srtpSecureSignaling = 0  # SDES over plain SIP is the administrator's to judge
     for keying in (pj.PJMEDIA_SRTP_KEYING_SDES, pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP):
         media.srtpOpt.keyings.append(keying)
-    # Left to choose, PJSIP would ask a name server for our host name at each call that we make, and wait for it.
-    media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if ":" in sip.address else pj.PJSUA_IPV6_DISABLED
     rtp = media.transportConfig
     rtp.port, rtp.portRange = sip.rtp_from, sip.rtp_to - sip.rtp_from
-    _set_addresses(rtp, sip)
+    own, told = sip.address_for(far or sip.address)
+    # Left to choose, PJSIP would ask a name server for our host name at each call that we make, and wait for it.
+    media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if is_v6(own) else pj.PJSUA_IPV6_DISABLED
+    _set_addresses(rtp, own, told)
     return config
 
 
@@ -136,47 +155,50 @@ def srtp_in(trunks: Sequence[settings.Trunk], phones: Sequence[str]) -> str:
     return ways.pop() if len(ways) == 1 else "offered"
 
 
-def transport_config(sip: settings.Sip, port: int) -> pj.TransportConfig:
+def transport_config(own: str, told: str | None, port: int) -> pj.TransportConfig:
     config = pj.TransportConfig()
     config.port = port
-    _set_addresses(config, sip)
+    _set_addresses(config, own, told)
     return config
 
 
-def own_host(sip: settings.Sip) -> str:
-    """The host part of our own URIs."""
-    return bracketed(sip.public_address or sip.address)
+def own_host(sip: settings.Sip, far: str = "") -> str:
+    """The host part of our own URIs, as `far` can reach it."""
+    own, told = sip.address_for(far or sip.address)
+    return bracketed(told or own)
 
 
-def own_uri(sip: settings.Sip) -> str:
-    """Where a request that we sent can be answered."""
+def own_uri(sip: settings.Sip, far: str = "") -> str:
+    """Where a request that we sent to `far` can be answered."""
     ports = {"": sip.udp_port, ";transport=tcp": sip.tcp_port, ";transport=tls": sip.tls and sip.tls.port}
     transport, port = next((name, port) for name, port in ports.items() if port is not None)
-    return f"sip:agner@{own_host(sip)}:{port}{transport}"
+    return f"sip:agner@{own_host(sip, far)}:{port}{transport}"
 
 
 def open_transports(endpoint: pj.Endpoint, sip: settings.Sip) -> list[str]:
+    return [problem for address in sip.addresses for problem in _open_at(endpoint, sip, *sip.address_for(address))]
+
+
+def _open_at(endpoint: pj.Endpoint, sip: settings.Sip, own: str, told: str | None) -> list[str]:
     problems = []
-    v6 = ":" in sip.address
     for name, kind, port in (
-        ("udp", pj.PJSIP_TRANSPORT_UDP6 if v6 else pj.PJSIP_TRANSPORT_UDP, sip.udp_port),
-        ("tcp", pj.PJSIP_TRANSPORT_TCP6 if v6 else pj.PJSIP_TRANSPORT_TCP, sip.tcp_port),
+        ("udp", pj.PJSIP_TRANSPORT_UDP6 if is_v6(own) else pj.PJSIP_TRANSPORT_UDP, sip.udp_port),
+        ("tcp", pj.PJSIP_TRANSPORT_TCP6 if is_v6(own) else pj.PJSIP_TRANSPORT_TCP, sip.tcp_port),
     ):
         if port is None:
             continue
         try:
-            endpoint.transportCreate(kind, transport_config(sip, port))
+            endpoint.transportCreate(kind, transport_config(own, told, port))
         except pj.Error as error:
-            where = f"{bracketed(sip.address)}:{port}"
-            problems.append(f"sip.{name} {where} cannot be opened: {translate.reason_of(error)}")
+            problems.append(f"sip.{name} {bracketed(own)}:{port} cannot be opened: {translate.reason_of(error)}")
     if one := sip.tls:
         try:
             tls.listen(
-                *(sip.address, one.port, sip.public_address or "", one.certificate, one.key, one.authorities),
+                *(own, one.port, told or "", one.certificate, one.key, one.authorities),
                 *(one.verifies_clients, one.verifies_servers),
             )
         except OSError as error:
-            problems.append(f"sip.tls {bracketed(sip.address)}:{one.port} cannot be opened: {error}")
+            problems.append(f"sip.tls {bracketed(own)}:{one.port} cannot be opened: {error}")
     return problems
 
 
@@ -192,7 +214,7 @@ def renew_certificate(wanted: settings.Tls | None) -> None:
 
 
 def bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+    return f"[{address}]" if is_v6(address) else address
 
 
 def set_codecs(endpoint: pj.Endpoint, wanted: tuple[str, ...]) -> list[str]:
@@ -216,11 +238,11 @@ def audio_only() -> pj.CallOpParam:
     return prm
 
 
-def _set_addresses(transport: pj.TransportConfig, sip: settings.Sip) -> None:
-    if sip.address not in ("0.0.0.0", "::"):
-        transport.boundAddress = sip.address
-    if sip.public_address:
-        transport.publicAddress = sip.public_address
+def _set_addresses(transport: pj.TransportConfig, own: str, told: str | None) -> None:
+    if own not in ("0.0.0.0", "::"):
+        transport.boundAddress = own
+    if told:
+        transport.publicAddress = told
 
 
 def _version() -> str:

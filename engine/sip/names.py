@@ -9,7 +9,7 @@ to the next server, so requests over a trunk go to addresses.
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -36,12 +36,12 @@ class Failed(Exception):
     """DNS did not answer."""
 
 
-def servers_of(destination: Destination, ask: Ask, is_v6: bool) -> tuple[list[Server], float]:
-    """And for how many seconds that holds. Raises Failed."""
+def servers_of(destination: Destination, ask: Ask, families: Sequence[bool]) -> tuple[list[Server], float]:
+    """And for how many seconds that holds. `families`: is it IPv6, the preferred first. Raises Failed."""
     fixed = destination.transport or "udp", destination.port or DEFAULT_PORT
     if _is_address(destination.host):
         return [Server(Hop(destination.host, fixed[1], fixed[0]), 0, 1)], float("inf")
-    look_up = _LookUp(ask, "AAAA" if is_v6 else "A")
+    look_up = _LookUp(ask, ["AAAA" if is_v6 else "A" for is_v6 in families])
     found: list[Server] = []
     if destination.port is None:
         found = [server for n, name in enumerate(look_up.services(destination)) for server in look_up.srv(*name, n)]
@@ -53,8 +53,8 @@ def servers_of(destination: Destination, ask: Ask, is_v6: bool) -> tuple[list[Se
 class _LookUp:
     """One walk through the records."""
 
-    def __init__(self, ask: Ask, family: str) -> None:
-        self._ask, self._family = ask, family
+    def __init__(self, ask: Ask, kinds: Sequence[str]) -> None:
+        self._ask, self._kinds = ask, kinds
         self.holds_s = LONGEST_S
         self.is_refused = False  # SRV says that there is no such service (RFC 2782: a target of ".")
 
@@ -86,8 +86,8 @@ class _LookUp:
 
     def addresses(self, name: str, port: int, transport: str, priority: int, weight: int) -> Iterator[Server]:
         """All of a host's. The first has the weight, so that the others follow when it is gone."""
-        found = [str(one.address) for one in self.records(name, self._family)] or list(_local(name, self._family))
-        for n, address in enumerate(found):
+        found = [str(one.address) for kind in self._kinds for one in self.records(name, kind)]
+        for n, address in enumerate(found or [one for kind in self._kinds for one in _local(name, kind)]):
             yield Server(Hop(address, port, transport), priority, 0 if n else weight)
 
 
@@ -117,10 +117,10 @@ def system_resolver() -> dns.resolver.Resolver:
 class Names:
     """The destinations' servers, kept fresh."""
 
-    def __init__(self, destinations: Iterable[Destination], is_v6: bool) -> None:
+    def __init__(self, destinations: Iterable[Destination], families: Sequence[bool]) -> None:
         self._found: SimpleQueue[tuple[Destination, list[Server]]] = SimpleQueue()
         self._is_over = threading.Event()
-        self._is_v6 = is_v6
+        self._families = families
         self._watched: set[Destination] = set()
         self.known: dict[Destination, list[Server]] = {}
         self.watch(destinations)
@@ -130,7 +130,7 @@ class Names:
         for destination in set(destinations) - self._watched:
             self._watched.add(destination)
             if _is_address(destination.host):
-                self._found.put((destination, servers_of(destination, _nobody, self._is_v6)[0]))
+                self._found.put((destination, servers_of(destination, _nobody, self._families)[0]))
             else:
                 threading.Thread(target=self._follow, args=(destination,), name="dns", daemon=True).start()
 
@@ -153,7 +153,7 @@ class Names:
         is_told = False
         while not self._is_over.is_set():
             try:
-                found, holds_s = servers_of(destination, ask, self._is_v6)
+                found, holds_s = servers_of(destination, ask, self._families)
                 why = "" if found else "DNS has no server for it"
             except Failed as error:
                 found, holds_s, why = [], AGAIN_S, str(error)

@@ -16,7 +16,16 @@ from urllib.parse import quote
 
 import pjsua2 as pj
 
-from engine.callflow.events import CalledRefused, CalledRinging, CustomerRefused, Event, LegEnded, LegMedia, Refusal
+from engine.callflow.events import (
+    CalledRefused,
+    CalledRinging,
+    CustomerRefused,
+    Event,
+    LegEnded,
+    LegMedia,
+    Loss,
+    Refusal,
+)
 from engine.callflow.plan import Caller
 from engine.sip import identity, library, translate
 from engine.sip.legs import CalledLeg, CustomerLeg, Leg, guarded
@@ -77,7 +86,9 @@ class Outward:
             leg = self.attempt = self._leg()
             prm = library.audio_only()
             prm.opt.flag |= self._flag
-            prm.txOption.localUri, headers = identity.shown_to(ways.trunk, self._caller, self._carriers.own_host)
+            prm.txOption.localUri, headers = identity.shown_to(
+                ways.trunk, self._caller, self._carriers.own_host(hop)
+            )
             prm.txOption.headers = translate.headers_of(headers)
             number = quote(ways.trunk.numbers.called_out.rewrite(self._number), safe=translate.USER_SAFE)
             ways.health[hop].n_calls += 1
@@ -157,6 +168,10 @@ class Outward:
             self._carriers.try_next(self)
         else:
             self._over()
+
+    def lost(self, loss: Loss) -> None:
+        if self.attempt is not None:
+            self.attempt.lost(loss)
 
     def callback_failed(self, leg: Leg, doing: str, error: Exception) -> None:
         self.endpoint.callback_failed(leg, doing, error)

@@ -50,13 +50,13 @@ class Phones:
         self._stands: dict[str, Binding] = {}  # name on disk -> binding
         self._by_flow: dict[Flow, set[str]] = {}
         self._direct: Counter[Flow] = Counter()  # bindings whose phone sent its REGISTER itself, not through a proxy
-        self._own_uri = ""
+        self._own_uri: Callable[[str], str] = str
         self._dialling = ("", "", "")  # source, Call-ID and agent of the INVITE that passed last
         self.registrar = Registrar(how, self._digest, agents, self)
         self._restore(kept.found)
 
-    def open(self, own_uri: str) -> None:
-        """PJSIP stands, and the gate in front of it. Raises SipError."""
+    def open(self, own_uri: Callable[[str], str]) -> None:
+        """PJSIP stands, and the gate in front of it. `own_uri`: ours towards an address. Raises SipError."""
         self._own_uri = own_uri
         gate.take_registers(bool(self._agents))
         gate.know_phones(self._direct)
@@ -71,7 +71,7 @@ class Phones:
         self.registrar.expire(now)
         ask, gone = self._probes.due(now)
         for number, binding in ask:
-            requests.ping(number, binding.uri, self._own_uri, routes(binding))
+            requests.ping(number, binding.uri, self._own_uri(binding.source), routes(binding))
         for binding in gone:
             self._has_gone(binding, "does not answer")
 
@@ -86,7 +86,7 @@ class Phones:
     def notify(self, agent: str, summary: str) -> None:
         """Each of the agent's phones is told how many messages wait (RFC 3842)."""
         for binding in self.reachable(agent):
-            if not requests.notify(binding.uri, self._own_uri, routes(binding), summary):
+            if not requests.notify(binding.uri, self._own_uri(binding.source), routes(binding), summary):
                 log.warning("agent %s: the phone at %s:%d/%s cannot be told", agent, *binding.flow)
 
     # ---- for the application

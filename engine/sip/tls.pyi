@@ -15,9 +15,12 @@ def listen(
     verifies_clients: bool,
     verifies_servers: bool,
 ) -> None:
-    """Opens it, after libInit; once. `authorities`: a PEM file of those who may vouch for the far side. OSError:
-    PJSIP's reason."""
+    """Opens it, after libInit; once for each family of addresses. `authorities`: a PEM file of those who may vouch for
+    the far side. OSError: PJSIP's reason."""
 
 def reload() -> None:
     """Reads certificate, key and authorities again. The files must have been tried: a listener that finds them broken
     stays closed. OSError then; nothing where listen() was not called."""
+
+def forget() -> None:
+    """PJSIP is gone, and its listeners with it."""

@@ -31,9 +31,10 @@ cdef extern from "<pjsua-lib/pjsua.h>" nogil:
     pj_status_t pjsua_transport_lis_restart(int id, const pjsua_transport_config *config)
     pj_str_t pj_strerror(pj_status_t status, char *buffer, size_t size)
 
-cdef pjsua_transport_config config
-cdef list kept = []  # the strings that config points into
-cdef int transport = -1
+cdef pjsua_transport_config configs[2]  # one for each family of addresses
+cdef int transports[2]
+cdef int n_open = 0
+cdef list kept = []  # the strings that configs point into
 
 
 cdef pj_str_t held(str text):
@@ -52,9 +53,9 @@ cdef object check(pj_status_t status):
 
 
 def listen(address, port, public_address, certificate, key, authorities, verifies_clients, verifies_servers):
-    global transport
-    kept.clear()
-    pjsua_transport_config_default(&config)
+    global n_open
+    cdef pjsua_transport_config *config = &configs[n_open]
+    pjsua_transport_config_default(config)
     config.port = port
     if address not in ("0.0.0.0", "::"):
         config.bound_addr = held(address)
@@ -67,9 +68,17 @@ def listen(address, port, public_address, certificate, key, authorities, verifie
     config.tls_setting.verify_client = config.tls_setting.require_client_cert = verifies_clients
     config.tls_setting.verify_server = verifies_servers
     config.tls_setting.reuse_addr = True
-    check(pjsua_transport_create(PJSIP_TRANSPORT_TLS6 if ":" in address else PJSIP_TRANSPORT_TLS, &config, &transport))
+    kind = PJSIP_TRANSPORT_TLS6 if ":" in address else PJSIP_TRANSPORT_TLS
+    check(pjsua_transport_create(kind, config, &transports[n_open]))
+    n_open += 1
 
 
 def reload():
-    if transport >= 0:
-        check(pjsua_transport_lis_restart(transport, &config))
+    for n in range(n_open):
+        check(pjsua_transport_lis_restart(transports[n], &configs[n]))
+
+
+def forget():
+    global n_open
+    n_open = 0
+    kept.clear()

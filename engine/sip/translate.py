@@ -128,6 +128,12 @@ def headers_of(values: Headers) -> pj.SipHeaderVector:
     return vector
 
 
+def host_of(uri: str) -> str:
+    """The host of a SIP URI, without brackets."""
+    place = re.split(r"[;?]", uri.partition("@")[2] or uri.partition(":")[2])[0]
+    return place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+
+
 def mwi_request(uri: str, own_uri: str, account: str, n_new: int, n_old: int) -> pj.SendRequestParam:
     """A NOTIFY that nobody asked for, about waiting messages (RFC 3842)."""
     prm = pj.SendRequestParam()

@@ -3,6 +3,10 @@
 
 import logging
 
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *, size_t, const void *, size_t)
+    char *strchr(const char *, int)
+
 cdef extern from "<pjsua-lib/pjsua.h>" nogil:
     ctypedef struct pkt_info_t "struct { char src_name[46]; int src_port; }":
         char src_name[46]
@@ -32,6 +36,8 @@ cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
     pjsua_data pjsua_var
 
 cdef object told = None
+cdef pjsua_acc_id other_account = -1  # of the family of addresses that is not the default account's
+cdef bint other_is_v6 = False
 
 
 cdef void on_rejected(const pjsua_on_rejected_incoming_call_param *param) noexcept with gil:
@@ -46,17 +52,34 @@ cdef void on_rejected(const pjsua_on_rejected_incoming_call_param *param) noexce
         logging.getLogger(__name__).exception("an INVITE that PJSIP refused")
 
 
+cdef bint has(const pjsip_rx_data *rdata, const char *line, size_t n) noexcept nogil:
+    return memmem(rdata.msg_info.msg_buf, rdata.msg_info.len, line, n) != NULL
+
+
+cdef bint wants_v6(const pjsip_rx_data *rdata) noexcept nogil:
+    """Its audio, by the SDP; without one, as its signalling."""
+    if has(rdata, b"\nc=IN IP4", 9):
+        return False
+    return has(rdata, b"\nc=IN IP6", 9) or strchr(rdata.pkt_info.src_name, c":") != NULL
+
+
 cdef void take_default(const pjsip_rx_data *rdata, pjsua_acc_id *account) noexcept nogil:
-    account[0] = pjsua_var.default_acc
+    cdef bint is_other = other_account >= 0 and wants_v6(rdata) == other_is_v6
+    account[0] = other_account if is_other else pjsua_var.default_acc
 
 
 def listen(heard):
-    global told
-    told = heard
+    global told, other_account
+    told, other_account = heard, -1
     pjsua_var.ua_cfg.cb.on_rejected_incoming_call = &on_rejected
     pjsua_var.ua_cfg.cb.on_acc_find_for_incoming = &take_default
 
 
+def take_by(pjsua_acc_id account, bint is_v6):
+    global other_account, other_is_v6
+    other_account, other_is_v6 = account, is_v6
+
+
 def forget():
-    global told
-    told = None
+    global told, other_account
+    told, other_account = None, -1

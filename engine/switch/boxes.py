@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import steps
+from engine.callflow import media_news, steps
 from engine.callflow.plan import PlanBook
 from engine.callflow.record import Message
 from engine.callflow.staff import Agent
@@ -33,7 +33,7 @@ class Taking:
 
     message: Message
     is_kept: bool | None = None
-    closed: ev.MessageClosed | None = None
+    closed: media_news.MessageClosed | None = None
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def stop_message(switch: Switch, live: Live, command: do.StopMessage) -> None:
             _settle(switch, path)
 
 
-def message_closed(switch: Switch, closed: ev.MessageClosed) -> None:
+def message_closed(switch: Switch, closed: media_news.MessageClosed) -> None:
     if taking := switch.boxes.taking.get(closed.path):
         taking.closed = closed
         _settle(switch, closed.path)

@@ -16,10 +16,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from engine import doors
 from engine.callflow import commands as do
 from engine.callflow import events as ev
-from engine.callflow import plan
+from engine.callflow import media_news, plan
 from engine.callflow.blacklist import Blacklist
 from engine.callflow.call import Call, Rules
 from engine.callflow.commands import Command
@@ -232,20 +231,23 @@ class Switch:
                 wrap_up = Segment(span.call, "wrap_up", span.began_at, span.ended_at, "done", agent=span.agent)
                 self.records.write_segment(wrap_up)
 
-    def _take_media_news(self, news: doors.MediaNews) -> None:
+    def _take_media_news(self, news: media_news.MediaNews) -> None:
         match news:
-            case ev.LegPlayed(leg, play):
+            case media_news.LegPlayed(leg, play):
                 if live := self.calls.get(self.leg_calls.get(leg, "")):
                     hearing.played(self, live, leg, play)
-            case ev.LegKey(leg, key):
+            case media_news.LegKey(leg, key):
                 self.sip.take_key(leg, key)
-            case ev.RecordingClosed(leg, on_disk):
+            case media_news.LegSilent(leg):
+                log.warning("call %s: nothing is heard of leg %d any more", self.leg_calls.get(leg), leg)
+                self.sip.lose(leg, ev.Loss.NO_AUDIO)
+            case media_news.RecordingClosed(leg, on_disk):
                 if on_disk in self.recordings:
                     call, path = self.recordings.pop(on_disk)
                     self.records.write_recording(call, replace(news, path=path))
-            case ev.MessageClosed():
+            case media_news.MessageClosed():
                 boxes.message_closed(self, news)
-            case ev.RecordingTrouble(leg, path, text):
+            case media_news.RecordingTrouble(leg, path, text):
                 log.error("recording %s of call %s: %s", path, self.leg_calls.get(leg), text)
 
     # ---- arrival

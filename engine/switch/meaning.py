@@ -19,10 +19,10 @@ def meant(switch: Switch, live: Live, event: Event) -> Event:
     match event:
         case ev.CallerDigit(digit) if machine.queue and digit in machine.queue.keys:
             return ev.KeyChosen(digit)
-        case ev.CalledGone(offer) if offer == machine.talk and _is_caller_there(switch, live):
+        case ev.CalledGone(offer, loss) if offer == machine.talk and _is_caller_there(switch, live):
             if machine.state is State.GREETING:
-                return ev.AgentLost(offer)
-            return ev.TalkEnded(offer) if machine.state is State.TALKING and _goes_on(live) else event
+                return ev.AgentLost(offer, loss)
+            return ev.TalkEnded(offer, loss) if machine.state is State.TALKING and _goes_on(live) else event
         case ev.AgentReserved(offer) if (began := machine.callback) and began.customer_first:
             is_reached = machine.is_caller_up or machine.state is not State.QUEUED
             return event if is_reached else ev.CallbackTurn(offer)

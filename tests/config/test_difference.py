@@ -120,6 +120,8 @@ SPECIAL: dict[str, Any] = {
     "groups": ("other",),
     "callbacks": None,
     "public_address": "192.0.2.1",
+    "second_address": "2001:db8::1",
+    "second_public_address": "2001:db8::2",
     "tls": Tls(5061, "certificate", "key"),
     "max_calls_per_s": 7.0,
     "max_calls_per_s_out": 7.0,

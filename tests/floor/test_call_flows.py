@@ -96,6 +96,37 @@ def test_recording_from_the_bridge_on(play):
     )
 
 
+# ---- nothing is heard of somebody any more
+
+
+def test_a_caller_is_lost_while_waiting(play):
+    """Abandoned, as by a BYE; the CDR says why."""
+    (
+        queued(play)
+        >> after(40) >> ev.CallerGone(408, "no_audio", ev.Loss.NO_AUDIO)
+        << do.LeaveQueue("abandoned") << segment("queue", "abandoned", queue="support")
+        >> ev.LegsGone() << cdr(disposition="abandoned", ended_by="no_audio", status=200)
+    )
+
+
+def test_a_caller_who_never_acknowledged_is_lost_in_a_talk(play):
+    (
+        talking(play)
+        >> after(20) >> ev.CallerGone(408, "no_ack", ev.Loss.NO_ACK)
+        << do.ReleaseAgent(1) << segment("talk", "no_ack", agent="101") << do.HangUpCalled(1)
+        >> ev.LegsGone() << cdr(disposition="answered", ended_by="no_ack")
+    )
+
+
+def test_an_agent_is_lost_in_a_talk(play):
+    (
+        talking(play)
+        >> after(60) >> ev.CalledGone(1, ev.Loss.NO_AUDIO)
+        << do.ReleaseAgent(1) << segment("talk", "no_audio", agent="101") << do.HangUpCaller()
+        >> BYE >> ev.LegsGone() << cdr(disposition="answered", ended_by="no_audio", agent="101")
+    )
+
+
 # ---- abandoned
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,8 +59,8 @@ class Floor:
         """Dials; `steps` go on after the INVITE."""
         text = scenario(*(steps if "INVITE sip:" in steps[0] else (invite(), *steps)))
         text = text.replace("sip:100@", f"sip:{number}@").replace("+15551234", ani)
-        to = f"{HOST}:{self.daemon.port}"
-        return self._sipp(f"caller-{ani}", text, next(CALLER_PORTS), to=to, calls=calls, **how)
+        how.setdefault("to", f"{HOST}:{self.daemon.port}")
+        return self._sipp(f"caller-{ani}", text, next(CALLER_PORTS), calls=calls, **how)
 
     def sipp_phone(self, port: int, *steps: str, calls: int | None = 1, **how: Any) -> Sipp:
         """Waits for calls."""
@@ -68,6 +69,21 @@ class Floor:
     def _sipp(self, name: str, text: str, port: int, options: tuple[str, ...] = (), **how: Any) -> Sipp:
         options = ("-mp", str(next(MEDIA_PORTS)), "-trace_msg", "-message_file", "messages.log", *options)
         return self._phones.enter_context(Sipp(self._folder, name, text, port, options=options, **how))
+
+    # ---- nobody
+
+    def deaf_caller(self, number: str, source: str = HOST) -> str:
+        """Sends an INVITE and never anything again, whatever comes; the caller's number."""
+        line = self._phones.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        line.bind((source, 0))
+        at, ani = f"{source}:{line.getsockname()[1]}", f"69{line.getsockname()[1]}"
+        body = f"v=0\r\no=- 1 1 IN IP4 {source}\r\ns=-\r\nc=IN IP4 {source}\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n"
+        head = f"INVITE sip:{number}@{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{ani}\r\n"
+        head += f"From: <sip:{ani}@{at}>;tag=1\r\nTo: <sip:{number}@{HOST}>\r\nCall-ID: deaf-{ani}\r\n"
+        head += f"CSeq: 1 INVITE\r\nContact: <sip:{ani}@{at}>\r\nMax-Forwards: 70\r\n"
+        head += f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n"
+        line.sendto((head + body).encode(), (HOST, self.daemon.port))
+        return ani
 
     # ---- the end
 

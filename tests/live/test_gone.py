@@ -7,9 +7,11 @@ import time
 import pytest
 
 from tests.live.ear import WELCOME
-from tests.live.floor import HOST
+from tests.live.floor import HOST, until
 from tests.live.phones import AGENT_PORTS, ANSWERED, ANSWERS, hangs_up_after
+from tests.live.test_churn import DESK_PORT
 from tests.sip.peers import got, pause, reply
+from tests.sip.peers import in_dialog_ok as ok
 
 TIMER_H_S = 32  # RFC 3261 section 17: 64 * T1, the longest that a lost message can keep a leg
 
@@ -102,13 +104,21 @@ def test_lost_messages(floor):
     floor.sipp_calls("100", "6214", *hangs_up_after(1000)).wait()
     floor.sipp_calls("103", "6215", got(100, True), got(200), pause(50_000))  # no ACK; nobody serves the queue
     daemon.until_state("QUEUED")
+    floor.sipp_phone(DESK_PORT, *ANSWERS, got("BYE"), ok())
+    daemon.seat("3001")
+    deaf = floor.deaf_caller("109")  # no ACK, and no answer to anything, to an agent who has picked up
+    daemon.until_state("TALKING")
 
     began = time.monotonic()
     for ani, disposition in (("6211", "ended_by_plan"), ("6212", "ended_by_plan"), ("6214", "abandoned")):
         assert daemon.cdr(ani)["disposition"] == disposition, "its records do not wait for the far side"
     assert outcomes(daemon.cdr("6214"), "offer") == ["unreachable", "abandoned"]
     assert [daemon.agent(agent)["state"] for agent in ("1001", "1003", "1002")] == ["LOGGED_OUT", "NOT_READY", "READY"]
-    assert [row["ani"] for row in daemon.ask("calls")] == ["6215"], "it may still be that the ACK comes"
-    assert daemon.cdr("6215", within_s=TIMER_H_S + 5)["disposition"] == "abandoned"
+    assert {row["ani"] for row in daemon.ask("calls")} == {"6215", deaf}, "it may still be that the ACK comes"
+    assert daemon.agent("3001")["state"] == "TALKING"
+    for ani, disposition in (("6215", "abandoned"), (deaf, "answered")):
+        cdr = daemon.cdr(ani, within_s=TIMER_H_S + 5)
+        assert (cdr["disposition"], cdr["ended_by"]) == (disposition, "no_ack")
+    until("the agent is free", lambda: daemon.agent("3001")["state"] == "READY")
     daemon.until_clean(within_s=TIMER_H_S + 10, to_the_last=True)
     assert time.monotonic() - began < TIMER_H_S + 10

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from engine.callflow.events import LegPlayed
+from engine.callflow.media_news import LegPlayed
 from engine.media import ports
 from engine.media.sounds import read_sound
 from tests.media.conftest import AGENT_HZ, CALLER_HZ, PROMPT_HZ, RATE, tone, tones_in

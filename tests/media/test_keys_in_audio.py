@@ -11,6 +11,7 @@ import soundfile
 import soxr
 
 from engine.callflow import events as e
+from engine.callflow import media_news
 from engine.media import ports
 from tests.media.test_phones import rooms, running  # noqa: F401
 from tests.sip.conftest import sipp  # noqa: F401
@@ -115,7 +116,7 @@ def talk(rooms, sipp, codecs: str, *steps: str) -> str:  # noqa: F811
     finally:
         mouth.close()
         rooms.on_post = lambda call, event: None
-    for key in rooms.all(e.LegKey):
+    for key in rooms.all(media_news.LegKey):
         assert key.leg == rooms.next(e.CallArrived).leg
     return "".join(event.digit for event in rooms.all(e.CallerDigit))
 
@@ -128,7 +129,7 @@ def joined(rooms, monkeypatch):  # noqa: F811
     def take():
         news = poll()
         for event in news:
-            if isinstance(event, e.LegKey):
+            if isinstance(event, media_news.LegKey):
                 rooms.endpoint.take_key(event.leg, event.key)
         return news
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from engine.callflow.events import MessageClosed, RecordingClosed
+from engine.callflow.media_news import MessageClosed, RecordingClosed
 from engine.media import ports, rings
 from engine.media.recorder import MessageFile
 from tests.media.conftest import CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, tone, tones_in

@@ -8,6 +8,7 @@ import pytest
 
 from cli.demo.phones import Baresip
 from engine.callflow import events as e
+from engine.callflow import media_news
 from engine.media.media import Media
 from engine.media.sounds import Sounds
 from tests.live.ear import Sound
@@ -92,7 +93,7 @@ def test_a_refused_caller_hears_why_and_is_not_answered(rooms, phone):
     rooms.endpoint.progress(leg)
     rooms.next(e.CallerHears)
     rooms.media.play(leg, ["prompt"], 1, "zh")
-    rooms.next(e.LegPlayed)
+    rooms.next(media_news.LegPlayed)
     rooms.silence(0.1)
     rooms.endpoint.reject(leg, 480)
     rooms.until(lambda: caller.count("CALL_CLOSED"))
@@ -107,12 +108,12 @@ def test_a_customer_called_back_is_recorded_and_heard(rooms, phone, tmp_path):
     rooms.next(e.CustomerAnswered)
     rooms.media.record(leg, str(tmp_path / "call.wav"))
     rooms.media.play(leg, ["prompt"], 1, "zh")
-    rooms.next(e.LegPlayed)
+    rooms.next(media_news.LegPlayed)
     customer.press("5#")
     rooms.next(e.CallerDigit, 2)
     customer.hang_up()
     rooms.next(e.CallerGone)
-    closed = rooms.next(e.RecordingClosed)
+    closed = rooms.next(media_news.RecordingClosed)
     assert [event.digit for event in rooms.all(e.CallerDigit)] == ["5", "#"]
     assert Sound.read(Path(closed.path), 0).tones() == {CALLER_HZ}
     assert Sound.read(Path(closed.path), 1).tones() == {PROMPT}
@@ -126,14 +127,14 @@ def test_a_message_left_and_played_back(rooms, phone, tmp_path):
     rooms.endpoint.answer(leg)
     rooms.next(e.CallerAnswered)
     rooms.media.play(leg, ["short"], 1, "zh")
-    rooms.next(e.LegPlayed)
+    rooms.next(media_news.LegPlayed)
     rooms.media.record_message(leg, str(path))
     rooms.silence(1.0)
     rooms.media.stop_message(leg)
-    message = rooms.next(e.MessageClosed)
+    message = rooms.next(media_news.MessageClosed)
     assert message.seconds == pytest.approx(1.0, abs=0.15) and message.speech_s > 0.8
     rooms.media.play(leg, ["short", Path(message.path)], 2, "zh")
-    rooms.next(e.LegPlayed, 2)
+    rooms.next(media_news.LegPlayed, 2)
     rooms.silence(0.2)
     rooms.endpoint.hang_up(leg)
     rooms.until(lambda: caller.count("CALL_CLOSED"))
@@ -153,7 +154,7 @@ def test_whisper_to_the_agent_greeting_to_the_caller_then_the_talk(rooms, phone)
     rooms.next(e.CalledAnswered)
     rooms.media.play(called, ["short"], 1, "zh")
     rooms.media.play(leg, ["prompt"], 2, "zh")
-    rooms.next(e.LegPlayed, 2)
+    rooms.next(media_news.LegPlayed, 2)
     rooms.media.bridge(leg, called)
     rooms.silence(1.0)
     rooms.endpoint.hang_up(leg)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.callflow.errors import MediaError
-from engine.callflow.events import LegPlayed
+from engine.callflow.media_news import LegPlayed
 from engine.media import ports
 from tests.media.conftest import AGENT_HZ, FRAME, MUSIC_HZ, PROMPT_HZ, RATE, tone, tones_in
 

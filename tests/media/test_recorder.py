@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from engine.callflow.events import RecordingClosed
+from engine.callflow.media_news import RecordingClosed
 from engine.media import rings
 from engine.media.recorder import RecordingFile
 from tests.media.conftest import CALLER_HZ, MUSIC_HZ, RATE, tone, tones_in

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from engine.callflow.errors import MediaError
-from engine.callflow.events import RecordingClosed
+from engine.callflow.media_news import RecordingClosed
 from engine.media import ports
 from engine.sip.endpoint import RECORDABLE
 from tests.media.conftest import AGENT_HZ, CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, option, tones_in

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from engine.callflow.events import RecordingClosed
+from engine.callflow.media_news import RecordingClosed
 from engine.callflow.record import AgentSpan, BlacklistEntry, CallbackEntry, Cdr, Message, Segment
 
 EPOCH = datetime(2026, 11, 22, tzinfo=UTC)

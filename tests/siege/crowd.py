@@ -87,7 +87,8 @@ class Crowd:
         self.agents.transport.close()
         self.source.stop()
 
-    def dial(self, talk_s: float, number: str = CROWD) -> Leg:
+    def dial(self, talk_s: float | None, number: str = CROWD) -> Leg:
+        """`talk_s` from the answer on; None: until the far side hangs up."""
         self._n_dialled += 1
         return self.callers.dial(number, self._to, f"49{self._n_dialled:09d}", talk_s, LATEST_S)
 

@@ -40,6 +40,7 @@ def rtp(at: str, n: int) -> bytes:
 
 KINDS: dict[str, Callable[[str, int], bytes]] = {
     "invite": lambda at, n: request("INVITE", at, n, body=SDP.format(at=at)),
+    "half-open": lambda at, n: request("INVITE", at, n, "200", SDP.format(at=at)),  # for an agent
     "options": lambda at, n: request("OPTIONS", at, n),
     "register": lambda at, n: request("REGISTER", at, n, "1001"),
     "garbage": lambda at, n: b"\x00\xffnot SIP %d" % n + b"A" * (n % 900),

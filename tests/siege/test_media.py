@@ -15,6 +15,7 @@ import pytest
 from tests.live.ear import AGENT, CALLER, CALLER_2, LEVEL
 from tests.live.floor import HOST, Daemon
 from tests.live.phones import heard
+from tests.live.voice import a_law
 from tests.siege.crowd import Crowd
 from tests.siege.flood import Flood
 from tests.siege.ground import pid_of
@@ -23,14 +24,6 @@ STRANGER = "127.0.0.66"
 HOLE_S = 0.1
 LOST = 0.001  # of the packets of a call beside the flood
 FRAME, RATE = 160, 8000
-
-
-def a_law(samples: np.ndarray) -> bytes:
-    """ITU-T G.711, for samples from -1 to 1."""
-    whole = np.clip(np.abs(samples) * 4096, 0, 4095).astype(int)
-    segment = np.maximum(0, np.floor(np.log2(np.maximum(whole, 1))).astype(int) - 4)
-    mantissa = np.where(segment == 0, whole >> 1, whole >> np.maximum(segment, 1)) & 0x0F
-    return bytes(((segment << 4 | mantissa | np.where(samples >= 0, 0x80, 0)) ^ 0x55).astype(np.uint8))
 
 
 def rtp_ports(daemon: Daemon) -> list[int]:

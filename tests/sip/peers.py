@@ -263,6 +263,15 @@ Content-Length: {len(body) + body.count(chr(10))}
             self._socket.sendto("\r\n".join(ok).encode(), source)
         return self.final_status
 
+    def methods(self) -> list[str]:
+        """First words of what has come and was not looked at."""
+        found = []
+        while True:
+            try:
+                found.append(self._socket.recv(65535).decode().partition(" ")[0])
+            except BlockingIOError:
+                return found
+
     def close(self) -> None:
         self._socket.close()
 

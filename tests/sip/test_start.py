@@ -40,6 +40,29 @@ def test_no_transport_and_an_odd_rtp_port_are_refused() -> None:
     assert [problem.partition(" ")[0] for problem in problems] == ["sip.rtp", "sip:"]
 
 
+def test_all_addresses_of_both_families() -> None:
+    """One port at 0.0.0.0 and at :: takes two sockets, neither of which takes the other's."""
+    ear = Ear()
+    ear.start(address="0.0.0.0", second_address="::")
+    for far, family in ((HOST, socket.AF_INET), ("::1", socket.AF_INET6)):
+        with socket.create_connection((far, PORT), timeout=2) as line:
+            assert line.family == family
+    ear.endpoint.close()
+
+
+def test_a_process_without_room_for_its_sockets_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    from engine.sip.library import raise_descriptors
+
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda which, both: told.append(both))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
+    (problem,) = raise_descriptors(settings.Limits(max_calls=1000))
+    assert problem.startswith("limits.max_calls 1000 needs 7216 file descriptors, and this process may have 4096")
+    assert raise_descriptors(settings.Limits(max_calls=100)) == [] and told == [(4096, 4096)]
+
+
 def test_starts_again_after_a_close_and_leaves_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     before = []
     for _ in range(3):

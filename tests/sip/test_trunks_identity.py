@@ -113,6 +113,7 @@ KNOWN, WITHHELD = Caller("+4930", "1", "t", 'A "b"\r\nX: y'), Caller("", "1", "t
 def test_what_a_trunk_is_told_of_a_caller() -> None:
     named = '"A \\"b\\" X: y" <sip:+4930@us>'
     assert shown_to(trunk(), KNOWN, "us") == (named, {})
+    assert shown_to(trunk(), KNOWN, "[2001:db8::1]")[0].endswith("@[2001:db8::1]>")
     both = trunk(caller_to=("From", "P-Asserted-Identity"), own_number="+4940")
     assert shown_to(both, KNOWN, "us") == (named, {"P-Asserted-Identity": named})
     asserted = trunk(caller_to=("P-Asserted-Identity", "Remote-Party-ID"), own_number="+4940")

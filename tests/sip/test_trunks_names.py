@@ -85,7 +85,7 @@ def raised(servers: list[Server], rank: int) -> list[Server]:
     ],
 )
 def test_what_a_destination_stands_for(ask: Ask, destination: Destination, servers: list[Server]) -> None:
-    found, holds_s = servers_of(destination, ask, is_v6=False)
+    found, holds_s = servers_of(destination, ask, families=[False])
     by_priority: Callable[[Server], Any] = lambda one: (one.priority, one.hop.port, -one.weight)  # noqa: E731
     assert {(one.priority, one.weight, one.hop.port, one.hop.transport) for one in found} == {
         (one.priority, one.weight, one.hop.port, one.hop.transport) for one in servers
@@ -96,13 +96,13 @@ def test_what_a_destination_stands_for(ask: Ask, destination: Destination, serve
 
 
 def test_a_name_that_is_not_there_has_no_server(ask: Ask) -> None:
-    assert servers_of(Destination("nowhere.test"), ask, is_v6=False)[0] == []
+    assert servers_of(Destination("nowhere.test"), ask, families=[False])[0] == []
 
 
 def test_names_are_found_in_the_background(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "system_resolver", lambda: resolver_at(PORT))
     destination = Destination("carrier.test", None, "tcp")
-    watched = Names([destination], is_v6=False)
+    watched = Names([destination], families=[False])
     end = time.monotonic() + 5
     found: list[tuple[Destination, list[Server]]] = []
     while not found and time.monotonic() < end:
@@ -119,10 +119,10 @@ def test_a_name_server_that_never_answers_holds_nobody(monkeypatch: pytest.Monke
         monkeypatch.setattr(names, "WITHIN_S", 0.5)
         fixed, named = Destination("192.0.2.1"), Destination("carrier.test")
         began = time.monotonic()
-        watched = Names([named, fixed], is_v6=False)
+        watched = Names([named, fixed], families=[False])
         found = list(watched.poll())
         assert time.monotonic() - began < 0.1
         assert found == [(fixed, [Server(Hop("192.0.2.1", 5060, "udp"), 0, 1)])]
         with pytest.raises(Failed):
-            servers_of(named, asker(names.system_resolver()), is_v6=False)
+            servers_of(named, asker(names.system_resolver()), families=[False])
         watched.close()

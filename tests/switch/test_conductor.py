@@ -12,7 +12,7 @@ import pytest
 
 from engine.acd import Acd, rows
 from engine.callflow import events as ev
-from engine.callflow import plan, steps
+from engine.callflow import media_news, plan, steps
 from engine.callflow.blacklist import Blacklist
 from engine.callflow.conditions import CallerBlacklisted
 from engine.callflow.record import BlacklistEntry, Message
@@ -96,7 +96,7 @@ class Floor:
 
     def end_play(self, leg: int) -> None:
         play = next(played[2] for played in reversed(self.media.all("play")) if played[0] == leg)
-        self.news.append(ev.LegPlayed(leg, play))
+        self.news.append(media_news.LegPlayed(leg, play))
         self.round()
 
     def talk(self) -> None:
@@ -376,7 +376,7 @@ def leave_message(speech_s: float, talked_s: float = 5.0) -> Floor:
     assert (leg, path) == (1, "var/recordings/messages/c1/c1.wav")
     floor.round(talked_s)
     floor.post(ev.CallerDigit("#"))
-    floor.news.append(ev.MessageClosed(1, path, talked_s, speech_s))
+    floor.news.append(media_news.MessageClosed(1, path, talked_s, speech_s))
     floor.round()
     assert not floor.switch.boxes.taking
     return floor

@@ -21,7 +21,7 @@ from typing import Any
 from acd_core import AgentState, IllegalMove
 from engine.acd import Acd, rows
 from engine.callflow import events as ev
-from engine.callflow import plan, steps
+from engine.callflow import media_news, plan, steps
 from engine.callflow.events import Refusal
 from engine.callflow.record import AgentSpan, BlacklistHit, CallbackEntry, Cdr, Message, Segment, SurveyAnswer
 from engine.callflow.settings import Destination, Limits, Recording, Settings, Sip, Trunk
@@ -195,7 +195,7 @@ class Records:
     def write_span(self, span: AgentSpan) -> None:
         self.spans.append(span)
 
-    def write_recording(self, call: str, closed: ev.RecordingClosed) -> None:
+    def write_recording(self, call: str, closed: media_news.RecordingClosed) -> None:
         self.recordings.append(call)
 
 
@@ -308,6 +308,11 @@ class Phones:
             self._tell(leg, ev.CustomerAnswered())
             patience_s = self.world.random.choice((0.0, 3.0, 30.0, 60.0))
             self.world.later(patience_s, lambda: self.leave(leg, ev.CallerGone(200, "")))
+
+    def lose(self, leg: int, loss: ev.Loss) -> None:
+        if leg in self.legs:
+            offer = self.legs[leg].offer
+            self.leave(leg, ev.CallerGone(408, str(loss), loss) if offer == CALLER else ev.CalledGone(offer, loss))
 
     def take_key(self, leg: int, key: str) -> None:
         self._tell(leg, ev.CallerDigit(key))
@@ -430,7 +435,7 @@ class Sound:
     def _played(self, leg: int, play: int) -> None:
         if self.plays.get(leg) == play:
             del self.plays[leg]
-            self.news.append(ev.LegPlayed(leg, play))
+            self.news.append(media_news.LegPlayed(leg, play))
 
     def stop_play(self, leg: int) -> None:
         self.plays.pop(leg, None)
@@ -460,7 +465,7 @@ class Sound:
 
     def stop_record(self, leg: int, discard: bool = False) -> None:
         if (path := self.recorded.pop(leg, None)) and not discard:
-            self.news.append(ev.RecordingClosed(leg, path, 1.0, 0, 0.0))
+            self.news.append(media_news.RecordingClosed(leg, path, 1.0, 0, 0.0))
 
     def record_message(self, leg: int, path: str) -> None:
         self._must_live(leg)
@@ -469,7 +474,7 @@ class Sound:
     def stop_message(self, leg: int, discard: bool = False) -> None:
         if (path := self.messages.pop(leg, None)) and not discard:
             speech_s = self.world.random.choice((0.0, 3.0, 3.0))
-            self.news.append(ev.MessageClosed(leg, path, 5.0, speech_s))
+            self.news.append(media_news.MessageClosed(leg, path, 5.0, speech_s))
 
     def delete(self, path: str) -> None:
         self.deleted.append(path)
@@ -587,9 +592,9 @@ class World:
         self.phones.dial_in(self.switch.new_call(), agent, dnis, self.random.choice((0.0, 0.01, 3.0, 30.0)))
 
     def _meddle(self) -> None:
-        """An operator, at any moment."""
+        """An operator, or the network, at any moment."""
         agent = self.random.choice(list(self.acd.agents))
-        match self.random.randrange(6):
+        match self.random.randrange(7):
             case 0:
                 self.acd.log_out(agent, self.now)
                 self.later(5.0, lambda: self._back(agent))
@@ -605,6 +610,9 @@ class World:
             case 4 if not self.is_plain:
                 self._reload()
             case 5:
+                if answered := [leg for leg, one in self.phones.legs.items() if one.is_answered]:
+                    self.sound.news.append(media_news.LegSilent(self.random.choice(answered)))
+            case 6:
                 if owed := self.switch.calling_back.registry.entries():
                     entry = self.random.choice(owed)
                     if call := self.switch.calling_back.registry.cancel(entry.number, "somebody", self.switch.utc()):

@@ -27,7 +27,7 @@ def caller_left(call: Call, event: ev.CallerGone, now: float) -> Iterator[Comman
         call.set(answered_at=None)  # the CANCEL came before our 200
     if call.queue:
         call.verdict = "abandoned"
-    yield from end(call, "caller", now, event.status, "abandoned")
+    yield from end(call, event.loss or "caller", now, event.status, "abandoned")
     call.verdict = call.verdict or "caller_left"
 
 
@@ -35,12 +35,12 @@ def agent_left(call: Call, event: ev.CalledGone, now: float) -> Iterator[Command
     """In a callback perhaps before the customer was there."""
     call.verdict = call.verdict or "agent_left"
     del call.offers[event.offer]
-    yield from end(call, "agent", now)
+    yield from end(call, event.loss or "agent", now)
 
 
 def target_left(call: Call, event: ev.CalledGone, now: float) -> Iterator[Command]:
     del call.offers[event.offer]
-    yield from end(call, "called", now)
+    yield from end(call, event.loss or "called", now)
 
 
 def end_long_talk(call: Call, event: ev.TimeUp, now: float) -> Iterator[Command]:
@@ -74,7 +74,7 @@ def drop_legs(call: Call, event: ev.TimeUp, now: float) -> Iterator[Command]:
 def end(call: Call, by: str, now: float, status: int = 200, unserved: str = "withdrawn") -> Iterator[Command]:
     """Tell every leg to end, give everything back. What is left to do is to wait for LegsGone."""
     is_answered = call.cdr.answered_at is not None
-    call.set(ended_by=by, status=200 if is_answered else status)
+    call.set(ended_by=str(by), status=200 if is_answered else status)
     yield from close_message(call, now)
     if call.dialled_at is not None:
         yield close_customer(call, unserved, now)
@@ -103,7 +103,7 @@ def end_talk(call: Call, by: str, now: float) -> Iterator[Command]:
     began_at, call.talk_began_at = call.talk_began_at, None
     if began_at is not None:
         queue = call.cdr.queue if is_agent else None
-        yield do.WriteSegment(Segment(call.id, "talk", began_at, now, by, queue, call.partner))
+        yield do.WriteSegment(Segment(call.id, "talk", began_at, now, str(by), queue, call.partner))
     if call.offers.pop(talk, None):
         yield do.HangUpCalled(talk)
 

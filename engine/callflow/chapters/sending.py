@@ -61,7 +61,7 @@ def come_back_unanswered(call: Call, event: ev.TimeUp, now: float) -> Iterator[C
 def leave_to_target(call: Call, event: ev.CalledGone, now: float) -> Iterator[Command]:
     """The agent's phone did not wait: what comes of it is the plan's."""
     del call.offers[event.offer]
-    yield from ending.end_talk(call, "agent", now)
+    yield from ending.end_talk(call, event.loss or "agent", now)
     call.transfer, call.sent = call.sent, None
     yield do.FollowAgent()
 

@@ -68,13 +68,13 @@ def go_back(call: Call, event: ev.AgentLost, now: float) -> Iterator[Command]:
     call.talk_began_at = None
     call.set(agent=agent, connected_at=connected_at)
     yield do.StopPrompts()
-    yield from ending.end_talk(call, "agent", now)
+    yield from ending.end_talk(call, event.loss or "agent", now)
     yield from waiting.wait(call, step, now, call.waits_since)
 
 
 def go_on_served(call: Call, event: ev.TalkEnded, now: float) -> Iterator[Command]:
     del call.offers[event.offer]
-    yield from ending.end_talk(call, "agent", now)
+    yield from ending.end_talk(call, event.loss or "agent", now)
     yield do.TakeStep("served")
 
 
