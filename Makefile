@@ -6,10 +6,12 @@ LINTED = $(wildcard engine cli tests benchmarks prompts pjsip docs setup.py)
 # Tests that touch neither the network nor a clock: they share the cores. All others have the machine to themselves.
 PURE = $(filter tests/acd/ tests/arch/ tests/config/ tests/core/ tests/floor/ tests/records/ tests/replay/ tests/switch/,\
   $(wildcard tests/*/))
+SANITIZED = tests/core tests/live tests/media tests/sip
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check lint bench bench-core bench-peers prove siege fuzz golden prompts pictures clean distclean
+.PHONY: help setup demo run test check lint bench bench-core bench-peers prove siege fuzz asan tsan golden prompts \
+  pictures clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,7 +42,7 @@ check:  ## the fast loop, under a minute: lint, types, C warnings, tests without
 lint:
 	.venv/bin/ruff check $(LINTED)
 	.venv/bin/mypy --no-error-summary $(LINTED)
-	.venv/bin/shellcheck bootstrap .ci/run
+	.venv/bin/shellcheck bootstrap .ci/run tests/sanitizers/run
 	@for part in $(C_PARTS); do \
 	  echo "gcc -Wall -Wextra -Werror $$part"; \
 	  gcc -O2 -Wall -Wextra -Werror -c -o /dev/null -isystem $(PJSIP) -DPJ_AUTOCONF=1 -DNDEBUG $$part || exit 1; \
@@ -69,6 +71,14 @@ siege:  ## the long floods and partitions against the real daemon, as root; minu
 fuzz:  ## 100,000 mutated messages to the real daemon; SEEDS=17 or SEEDS=17-40 replays those alone
 	@./bootstrap test
 	SEEDS=$(SEEDS) $(PY) -m pytest tests/siege -m fuzz -s --timeout 0 $(ARGS)
+
+asan:  ## live calls with our native parts under AddressSanitizer: memory and undefined behaviour
+	@./bootstrap test
+	@tests/sanitizers/run address $(or $(ARGS),-q $(SANITIZED))
+
+tsan:  ## the same under ThreadSanitizer: races between our threads
+	@./bootstrap test
+	@tests/sanitizers/run thread $(or $(ARGS),-q $(SANITIZED))
 
 golden:  ## rewrite the golden files; review the diff
 	@./bootstrap test

@@ -1,8 +1,9 @@
 """Builds the compiled parts: acd_core always, the native parts of engine/ against the PJSIP that pjsip/build.py made.
 
 Name, version and dependencies are in pyproject.toml. A part is one .pyx and the C files beside it; what Cython
-generates goes to build/. Where the environment holds no PJSIP (no agner-pjsip.json) the parts that need it are left out
-with a warning, so that the call machine and the ACD core can be built and tested by themselves.
+generates goes to build/. AGNER_SANITIZE holds a sanitizer's compiler flags (tests/sanitizers). Where the environment
+holds no PJSIP (no agner-pjsip.json) the parts that need it are left out with a warning, so that the call machine and
+the ACD core can be built and tested by themselves.
 """
 
 import json
@@ -24,6 +25,8 @@ CYTHON_QUIET = [
     for noise in ("unused-function", "unused-parameter", "cast-function-type", "missing-field-initializers")
 ]
 
+SANITIZE = ["-g", *flags.split()] if (flags := os.environ.get("AGNER_SANITIZE")) else []
+
 
 def part(module: str, *c_files: str, compile_args: list[str], **more: Any) -> Extension:
     """The extension `module` from its .pyx and the C files that match; rebuilt when a header beside them changes."""
@@ -34,7 +37,8 @@ def part(module: str, *c_files: str, compile_args: list[str], **more: Any) -> Ex
         [str(pyx), *sorted(name for pattern in c_files for name in glob(str(folder / pattern)))],
         depends=[*glob(str(folder / "*.h")), *glob("acd/*.pxi"), *more.pop("depends", [])],
         include_dirs=[str(folder)],
-        extra_compile_args=[*WARNINGS, *CYTHON_QUIET, *compile_args],
+        extra_compile_args=[*WARNINGS, *CYTHON_QUIET, *compile_args, *SANITIZE],
+        extra_link_args=SANITIZE,
         **more,
     )
 
