@@ -1,5 +1,6 @@
 """Kamailio (Debian: kamailio) as a proxy in front of the switch; kamailio.cfg says what it does."""
 
+import socket
 import subprocess
 from pathlib import Path
 from typing import Self
@@ -29,9 +30,11 @@ class Kamailio:
     def _is_up(self) -> bool:
         assert self._process.poll() is None, self.log()
         ip, port = self.here.split(":")
-        return bool(
-            subprocess.run(["ss", "-Hlnt", f"src {ip} and sport = {port}"], capture_output=True, check=True).stdout
-        )
+        try:
+            socket.create_connection((ip, int(port))).close()
+        except ConnectionRefusedError:
+            return False
+        return True
 
     def log(self) -> str:
         return (self._folder / "log").read_text(errors="replace")
