@@ -53,7 +53,7 @@ cdef extern from "gate_module.h" nogil:
         agner_shape shape
         int tells_strangers
         double strangers_per_s
-        int (*is_phone)(const char *, int, int) noexcept
+        int (*is_phone)(const char *, int, const char *) noexcept
     ctypedef struct agner_refused:
         int why
         char source[64]
@@ -145,12 +145,8 @@ def know_phones(flows):
     known_flows = flows
 
 
-cdef int is_phone(const char *source, int port, int is_reliable) noexcept with gil:
-    if not known_flows:
-        return False
-    address = source.decode()
-    ways = ("tcp", "tls") if is_reliable else ("udp",)
-    return any([(address, port, way) in known_flows for way in ways])
+cdef int is_phone(const char *source, int port, const char *transport) noexcept with gil:
+    return bool(known_flows) and (source.decode(), port, transport.decode()) in known_flows
 
 
 def login_failed(source):

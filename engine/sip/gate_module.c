@@ -3,6 +3,7 @@
 
 #include "addresses.h"
 #include "connections.h"
+#include "transports.h"
 
 #include <pj/string.h>
 #include <pjsip/sip_ua_layer.h>
@@ -152,7 +153,7 @@ static pj_bool_t is_phone(const pjsip_rx_data *rdata, const unsigned char bytes[
     return gate.rules.is_phone &&
            !(is_new_call(rdata) && agner_sources_is_banned(gate.logins, agner_key_of(bytes), now_s)) &&
            gate.rules.is_phone(rdata->pkt_info.src_name, rdata->pkt_info.src_port,
-                               PJSIP_TRANSPORT_IS_RELIABLE(rdata->tp_info.transport));
+                               agner_name_of(rdata->tp_info.transport));
 }
 
 /* PJ_TRUE: taken, nobody else sees it. */

@@ -33,9 +33,9 @@ typedef struct agner_gate_rules {
     agner_shape shape;
     int tells_strangers;   /* 403; else silence */
     double strangers_per_s; /* answers to all strangers together */
-    /* Whether a phone that logged in sends from there, over TCP or TLS if is_reliable: it is no stranger then, but for a
-     * REGISTER. NULL: none has. */
-    int (*is_phone)(const char *source, int port, int is_reliable);
+    /* Whether a phone that logged in sends from there, over udp, tcp or tls: it is no stranger then, but for a REGISTER.
+     * NULL: none has. */
+    int (*is_phone)(const char *source, int port, const char *transport);
 } agner_gate_rules;
 
 enum agner_gate_count {

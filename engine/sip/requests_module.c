@@ -2,6 +2,7 @@
 #include "requests_module.h"
 
 #include "shape.h"
+#include "transports.h"
 
 #include <pj/ctype.h>
 #include <pj/string.h>
@@ -32,16 +33,9 @@ static struct {
     char mark[MARK_CHARS + 1];    /* how our Call-IDs begin: nobody else can answer an OPTIONS */
 } requests;
 
-static const char *name_of(const pjsip_transport *transport)
-{
-    if (transport->flag & PJSIP_TRANSPORT_SECURE)
-        return "tls";
-    return PJSIP_TRANSPORT_IS_RELIABLE(transport) ? "tcp" : "udp";
-}
-
 static agner_flow flow_of(const pjsip_rx_data *rdata)
 {
-    agner_flow flow = {rdata->pkt_info.src_name, rdata->pkt_info.src_port, name_of(rdata->tp_info.transport)};
+    agner_flow flow = {rdata->pkt_info.src_name, rdata->pkt_info.src_port, agner_name_of(rdata->tp_info.transport)};
     return flow;
 }
 
@@ -339,7 +333,7 @@ static void on_transport(pjsip_transport *transport, pjsip_transport_state state
     if (state != PJSIP_TP_STATE_CONNECTED && PJSIP_TRANSPORT_IS_RELIABLE(transport) && requests.tell.on_closed) {
         char address[PJ_INET6_ADDRSTRLEN];
         agner_flow flow = {pj_sockaddr_print(&transport->key.rem_addr, address, sizeof address, 0),
-                           pj_sockaddr_get_port(&transport->key.rem_addr), name_of(transport)};
+                           pj_sockaddr_get_port(&transport->key.rem_addr), agner_name_of(transport)};
         if (flow.source)
             requests.tell.on_closed(&flow);
     }
