@@ -13,6 +13,7 @@
 static struct agner_rtp_leg *by_call[PJSUA_MAX_CALLS]; /* legs whose stream stands */
 static atomic_ullong n_sources;
 
+/* Whether it may be: keys can come after the stream (DTLS). */
 static bool is_srtp(pjmedia_transport *transport)
 {
     pjmedia_transport_info info;
@@ -21,7 +22,7 @@ static bool is_srtp(pjmedia_transport *transport)
     pjmedia_transport_info_init(&info);
     pjmedia_transport_get_info(transport, &info);
     srtp = pjmedia_transport_info_get_spc_info(&info, PJMEDIA_TRANSPORT_TYPE_SRTP);
-    return srtp && srtp->active;
+    return srtp && srtp->use != PJMEDIA_SRTP_DISABLED;
 }
 
 static char law_of(const pjmedia_stream_info *info)

@@ -234,11 +234,16 @@ static pj_status_t take_over(pjmedia_transport *transport)
     return PJ_SUCCESS;
 }
 
-/* The UDP transport under PJSUA's SRTP adapter, which is always there. */
+/* The UDP transport under PJSUA's SRTP adapter, which is always there, and says of itself that it is UDP. */
 static pjmedia_transport *udp_under(pjmedia_transport *transport)
 {
-    while (transport && transport->type == PJMEDIA_TRANSPORT_TYPE_SRTP)
-        transport = pjmedia_transport_srtp_get_member(transport);
+    pjmedia_transport_info info;
+
+    pjmedia_transport_info_init(&info);
+    if (transport && pjmedia_transport_get_info(transport, &info) == PJ_SUCCESS)
+        for (unsigned i = 0; i < info.specific_info_cnt; ++i)
+            if (info.spc_info[i].type == PJMEDIA_TRANSPORT_TYPE_SRTP)
+                transport = pjmedia_transport_srtp_get_member(info.spc_info[i].tp);
     return transport && transport->type == PJMEDIA_TRANSPORT_TYPE_UDP ? transport : NULL;
 }
 
