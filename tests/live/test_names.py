@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.phones import AGENT_PORTS, ANSWERS, hangs_up_after, when
-from tests.sip.peers import got
+from tests.sip.peers import got, invite, request, sdp
 from tests.sip.peers import in_dialog_ok as ok
 
 STALL_S = 3.0  # as stalled_names.c has it
@@ -31,6 +31,8 @@ def stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_calls_go_on(start, make_floor):
     daemon = start()
     floor = make_floor(daemon)
+    nowhere = invite(sdp().replace("[media_ip]", "media.example"))  # a name is no address: it is not looked up
+    floor.sipp_calls("101", "6802", nowhere, got(100, True), got(488), request("ACK")).wait(STALL_S / 2)
     phone = floor.sipp_phone(AGENT_PORTS["1001"], *ANSWERS, got("BYE"), ok())
     daemon.seat("1001")
     caller = floor.sipp_calls("100", "6801", *hangs_up_after(300))

@@ -34,6 +34,32 @@ static int array_header(void)
     return 0;
 }
 
+/* ---- address-lookup: where an address is due, nobody is asked for a name's */
+
+static int n_asked;
+
+pj_status_t pj_getaddrinfo(int family, const pj_str_t *name, unsigned *count, pj_addrinfo found[])
+{
+    (void)family, (void)name, (void)count, (void)found;
+    ++n_asked;
+    return PJ_ERESOLVE;
+}
+
+static int address_lookup(void)
+{
+    const pj_str_t names[] = {pj_str("127.256.0.1"), pj_str("media.example"), pj_str("127.0.0.1"), pj_str("::1")};
+    pj_sockaddr address;
+    int n_taken = 0;
+
+    n_asked = 0;
+    for (unsigned i = 0; i < PJ_ARRAY_SIZE(names); ++i) {
+        n_taken += pj_sockaddr_init(pj_AF_INET(), &address, &names[i], 4000) == PJ_SUCCESS;
+        n_taken += pj_sockaddr_init(pj_AF_INET6(), &address, &names[i], 4000) == PJ_SUCCESS;
+    }
+    printf("%d %d\n", n_asked, n_taken);
+    return 0;
+}
+
 /* ---- empty-multipart: a body without parts does not fit; its length is no error code */
 
 static int empty_multipart(void)
@@ -220,7 +246,8 @@ int main(int argc, char **argv)
     const struct {
         const char *name;
         int (*run)(void);
-    } all[] = {{"array-header", &array_header},
+    } all[] = {{"address-lookup", &address_lookup},
+               {"array-header", &array_header},
                {"empty-multipart", &empty_multipart},
                {"conference-listeners", &conference_listeners},
                {"conference-removal", &conference_removal},
