@@ -1,11 +1,11 @@
 """Each patch in pjsip/patches does what it is for. patches.c plays the moment that upstream gets wrong.
 
-Against upstream's 2.17 as it is, they fail: 6 names asked for, 1 byte behind the buffer, a port of 84 kB, a connected port, 1 packet of 5
-heard, a length of 70004, no port found. crypto-lines alone passes there too: what the surplus overwrites is the
-compiler's choice, and in our build it is a buffer that is not yet in use. rtp-port-search is played by a call, as any
-caller can. dropped-message adds what the gate needs: test_gate.py counts and bans the sender of garbage.
-closed-connection is in test_connections.py, comfort-noise in tests/live/test_comfort_noise.py, large-requests in
-test_large_requests.py.
+Against upstream's 2.17 as it is, they fail: 6 names asked for, 1 byte behind the buffer, a port of 84 kB, a connected
+port, 1 packet of 5 heard, a length of 70004, no port found. crypto-lines alone passes there too: what the surplus
+overwrites is the compiler's choice, and in our build it is a buffer that is not yet in use. rtp-port-search is played
+by a call, as any caller can. dropped-message adds what the gate needs: test_gate.py counts and bans the sender of
+garbage. closed-connection is in test_connections.py, comfort-noise in tests/live/test_comfort_noise.py, large-
+requests in test_large_requests.py.
 """
 
 import json
