@@ -119,7 +119,7 @@ class Trace:
         if self._file is None or day != self._day:
             if self._file:
                 self._file.close()
-            self._file = (self._folder / f"{day}.jsonl").open("a", encoding="utf-8")
+            self._file = (self._folder / f"{day}.jsonl").open("a", encoding="utf-8", errors="backslashreplace")
             self._day = day
             self._remove_old(at)
         return self._file

@@ -27,6 +27,7 @@ _URI = re.compile(r"\b(sips?|tel):([^>?\s]+)", re.IGNORECASE)
 _QUOTED_NAME = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*<')
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BARE_NAME = re.compile(r"\s*([^\"<]*?)\s*<")
+_NO_UTF8 = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SEPARATORS = str.maketrans("", "", "-.() ")  # RFC 3966 section 5.1.1
 _DIALLED = re.compile(r"\+?[\d\-.() ]+")
@@ -38,8 +39,9 @@ _UNREACHABLE = frozenset((404, 408, 410, 604))
 
 
 def clean(text: str) -> str:
-    """One line without control characters, of bounded length: safe in logs, traces, records and headers."""
-    return _CONTROL.sub(" ", text).strip()[:LONGEST]
+    """One line without control characters, of bounded length: safe in logs, traces, records and headers. What was no
+    UTF-8, pjsua2 tells as surrogates; no file or database takes those."""
+    return _CONTROL.sub(" ", _NO_UTF8.sub("\ufffd", text)).strip()[:LONGEST]
 
 
 def number_of(uri: str) -> str:

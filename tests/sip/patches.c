@@ -241,6 +241,18 @@ static int crypto_lines(void)
     return 0;
 }
 
+/* ---- sdp-newlines: a body of newlines, with more of them behind it, is no reason to jump anywhere */
+
+static int sdp_newlines(void)
+{
+    char body[] = "\r\n\r\n\r\n";
+    pjmedia_sdp_session *sdp = NULL;
+
+    pjmedia_sdp_parse(pool, body, 2, &sdp);
+    printf("%u\n", sdp ? sdp->media_count : 0);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct {
@@ -252,7 +264,8 @@ int main(int argc, char **argv)
                {"conference-listeners", &conference_listeners},
                {"conference-removal", &conference_removal},
                {"deaf-stream", &deaf_stream},
-               {"crypto-lines", &crypto_lines}};
+               {"crypto-lines", &crypto_lines},
+               {"sdp-newlines", &sdp_newlines}};
 
     pj_log_set_level(0);
     pj_init();

@@ -30,6 +30,7 @@ PROVEN = {
     "crypto-lines": "68 0 1068",  # lines, status, tag of the line that is answered
     "deaf-stream": "5",  # packets heard, of one before the start and four after it
     "empty-multipart": "-1",
+    "sdp-newlines": "0",  # media; without it, no process
 }
 ELSEWHERE = {"rtp-port-search", "dropped-message", "closed-connection", "comfort-noise", "large-requests"}
 

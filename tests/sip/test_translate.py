@@ -51,6 +51,12 @@ def test_clean_leaves_one_line() -> None:
     assert clean("a\r\nb\x00\x85\u2028c ") == "a b c"
 
 
+def test_clean_leaves_utf8() -> None:
+    """Jos\u00e9 in Latin-1, as pjsua2 hands it on."""
+    name = clean(b"Jos\xe9 \xa0".decode(errors="surrogateescape"))
+    assert name == "Jos\ufffd \ufffd" and name.encode()
+
+
 def test_a_pjsip_error_keeps_its_words() -> None:
     error = pj.Error()
     error.reason = "Address already in use"
