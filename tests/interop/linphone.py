@@ -140,6 +140,7 @@ def _settings(user: str, port: int, transport: str, encryption: str, certificate
         **ports,
         "bind_address": HOST,
         "use_ipv6": 0,
+        "ipv6_migration_done": 1,  # else it takes the line above back
         "contact": f"sip:{user}@{HOST}",
         "guess_hostname": 0,
         "media_encryption": encryption or "none",

@@ -24,6 +24,7 @@ AGNER = Path(sys.executable).parent / "agner"
 CONFIG = Path(__file__).parent / "config"
 HOST = "127.0.0.1"
 RECORDINGS = "var/recordings"
+SUDO = [] if os.geteuid() == 0 else ["sudo"]
 PROMPTS = {"welcome": ear.WELCOME, "sorry": ear.SORRY, "engaged": ear.ENGAGED, "closed": ear.CLOSED}
 PROMPT_S, MUSIC_S = 0.6, 2.0
 START_S, STOP_S = 15.0, 20.0
@@ -54,7 +55,7 @@ def write_prompts(folder: Path) -> None:
 
 class Daemon:
     """`changes` go into switch.yaml, section by section. The folder is its working directory; its state is in var/.
-    `disk_kb`: the size of a file system for the recordings alone, which the daemon sees and nobody else."""
+    `disk_kb`: the size of a file system for the recordings alone, which is mounted until close(), by root or sudo."""
 
     def __init__(self, folder: Path, port: int, rtp_from: int, disk_kb: int = 0, **changes: Row) -> None:
         self.folder, self.port, self._disk_kb = folder, port, disk_kb
@@ -63,6 +64,10 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._n_descriptors = 0
         folder.mkdir(parents=True, exist_ok=True)
+        if disk_kb:
+            (folder / RECORDINGS).mkdir(parents=True)
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={disk_kb}k,mode=1777", "agner-test", str(folder / RECORDINGS)]
+            subprocess.run(SUDO + mount, check=True)
         shutil.copytree(CONFIG, folder / "config", dirs_exist_ok=True)
         write_prompts(folder / "prompts")
         settings: dict[str, Any] = {
@@ -89,10 +94,6 @@ class Daemon:
         """Without waiting whether it comes up."""
         with (self.folder / "log").open("ab") as log:
             command = [str(AGNER), "--config", "config", "run", "--quiet"]
-            if self._disk_kb:
-                mount = f'mkdir -p "$0" && mount -t tmpfs -o size={self._disk_kb}k agner "$0" && exec "$@"'
-                namespace = "-m" if os.geteuid() == 0 else "-rm"
-                command = ["unshare", namespace, "sh", "-c", mount, RECORDINGS, *command]
             self._process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return self._process
 
@@ -114,15 +115,12 @@ class Daemon:
         assert self._process
         return self._process.wait(within_s)
 
-    def recordings(self) -> Path:
-        """As the daemon sees the folder."""
-        assert self._process
-        return Path(f"/proc/{self._process.pid}/root{self.folder.resolve()}/{RECORDINGS}")
-
     def close(self) -> None:
         if self._process and self.is_alive():
             self._process.kill()
             self._process.wait()
+        if self._disk_kb:
+            subprocess.run([*SUDO, "umount", str(self.folder / RECORDINGS)], check=True)
 
     # ---- asking it
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.live.ear import AGENT, CALLER, HOP_S, WELCOME, Sound
-from tests.live.floor import until
+from tests.live.ear import AGENT, CALLER, HOP_S, WELCOME
+from tests.live.floor import RECORDINGS, until
 from tests.live.phones import heard
 
 DISK_KB, FREE_KB = 256, 48  # a recording takes 32 kB/s
@@ -13,7 +13,7 @@ def test_full_disk(start, make_floor):
     daemon = start(disk_kb=DISK_KB)
     daemon.expected_errors.append("No space left")
     floor = make_floor(daemon)
-    ballast = daemon.recordings() / "ballast"
+    ballast = daemon.folder / RECORDINGS / "ballast"
     ballast.write_bytes(bytes((DISK_KB - FREE_KB) * 1024))
     agent = floor.agent()
     calling = floor.call("6901", "101")
@@ -32,7 +32,7 @@ def test_full_disk(start, make_floor):
         assert sound.has(tone).sum() * HOP_S > end - begin - 0.1, "the talk went on beside the full disk"
 
     (recording,) = cdr["recordings"]
-    left, right = (Sound.read(daemon.recordings() / recording["path"], channel) for channel in (0, 1))
+    left, right = daemon.recording(cdr)
     answered_s = (cdr["ended_at"] - cdr["answered_at"]).total_seconds()
     assert left.seconds == right.seconds == pytest.approx(answered_s, abs=0.2), "what was missed is silence"
     assert right.tones() == {WELCOME, AGENT}

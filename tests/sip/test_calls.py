@@ -167,9 +167,8 @@ def test_hold_and_resume_rebuild_the_stream(ear, sipp, hold):
     )  # fmt: skip
     ear.next(e.LegEnded)
     assert ear.story() == [*ANSWERED, "LegMedia", "LegMedia", "CallerGone", "LegEnded"]
-    first, second, third = ear.all(e.LegMedia)
+    first, second, third = ear.all(e.LegMedia)  # each is told, also one that got the slot of the one before
     assert first.stream == second.stream == third.stream
-    assert first.slot != second.slot != third.slot, "the media room makes its links anew where the slot changes"
     ear.until(caller.done)
     assert caller.passed()
 
