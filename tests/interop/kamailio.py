@@ -25,7 +25,11 @@ class Kamailio:
         command = ["kamailio", "-f", "kamailio.cfg", "-DD", "-E", "-m", "16", "-M", "4", "-w", ".", "-Y", str(folder)]
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(f"Kamailio listens\n{self.log()}", self._is_up)
+        try:
+            until(f"Kamailio listens\n{self.log()}", self._is_up)
+        except BaseException:
+            self.close()
+            raise
 
     def _is_up(self) -> bool:
         assert self._process.poll() is None, self.log()
