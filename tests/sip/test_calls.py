@@ -2,6 +2,8 @@
 
 import gc
 import re
+import select
+import socket
 import time
 
 import pytest
@@ -153,6 +155,24 @@ def test_real_time_text_is_refused_within_the_answer(ear):
     assert time.monotonic() - began < 0.15
     ear.until(lambda: caller.final() and ear.endpoint.n_closing() == 0)
     caller.close()
+
+
+@pytest.mark.parametrize("method", ["SUBSCRIBE", "INVITE"])
+def test_a_route_that_is_no_sip_address(ear, method):
+    """It is refused, and the process lives."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind((peers.HOST, 0))
+        line.setblocking(False)
+        here = f"{peers.HOST}:{line.getsockname()[1]}"
+        text = (
+            f"{method} sip:100@{peers.HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{method}\r\n"
+            f"From: <sip:a@{here}>;tag=1\r\nTo: <sip:100@{peers.HOST}>\r\nCall-ID: {method}\r\nCSeq: 1 {method}\r\n"
+            f"Contact: <sip:a@{here}>\r\nRecord-Route: <tel:+4930123456789012345678>\r\nEvent: presence\r\n"
+            "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        )
+        line.sendto(text.encode(), (peers.HOST, peers.PORT))
+        ear.until(lambda: select.select([line], [], [], 0)[0])
+        assert int(line.recv(65535).split()[1]) >= 400
 
 
 @pytest.mark.parametrize("hold", ["a=sendonly", "a=inactive", "c=IN IP4 0.0.0.0"])
