@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from engine.records.search import Wanted
+from tests.live.floor import until
 from tests.live.phones import ANSWERS, STAYS, hangs_up_after
 from tests.sip.peers import bye_from_phone, got, in_dialog_ok, reply, request
 
@@ -61,7 +62,12 @@ def test_every_call_is_accounted_for(floor):
     assert kinds["talk"] == offers["answered"] == became["answered"]
     assert kinds["queue"] == N_STAY + N_LEAVE
     assert offers["rejected"] > 10, "the two who reject were asked again and again"
-    recorded = [call for call in calls if call["recordings"]]
-    assert len(recorded) == N_STAY + N_LEAVE
+    until("the last recording is on record", lambda: len(_recorded(daemon)) == N_STAY + N_LEAVE)
     folder = daemon.folder / "var/recordings"
-    assert all((folder / one["path"]).is_file() for call in recorded for one in call["recordings"])
+    assert all((folder / one["path"]).is_file() for call in _recorded(daemon) for one in call["recordings"])
+
+
+def _recorded(daemon):
+    """Their rows come after their CDRs, when the files are closed."""
+    calls = [daemon.archive().call(row["call"]) for row in daemon.archive().calls(EVERYTHING).rows]
+    return [call for call in calls if call["recordings"]]
