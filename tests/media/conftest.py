@@ -99,6 +99,8 @@ class Floor:
         self.set_codec("PCMA/8000/1")
         account = pj.AccountConfig()
         account.idUri = "sip:floor@127.0.0.1"
+        # Else each call out asks for the address of our host name, which takes 5 s where no name server answers.
+        account.mediaConfig.ipv6Use = pj.PJSUA_IPV6_DISABLED
         rtp = account.mediaConfig.transportConfig
         rtp.port, rtp.portRange, rtp.boundAddress = 17100, 800, "127.0.0.1"
         self.account = Account()
