@@ -18,7 +18,9 @@ FRAME_MS = 20.0
 GOOD = 0.999
 STALL_MS = 50.0  # what a flood may add to the longest round
 GREW_KB = 32 << 10  # 65,536 strangers remembered are 4 MB; bounded is what matters
+ADMITTED_KB = 64 << 10  # more where the trunk's own calls are let in, 5 a second: nobody acknowledges them for 32 s
 RATE, TALK_S = 20.0, 0.6
+SETTLED_S = 35.0  # a call's transactions are remembered for 32 s (RFC 3261, timers H and J), and weigh
 
 # what, a second, from, how many addresses, seconds
 SHORT = [
@@ -41,9 +43,10 @@ LONG = [
 ]
 
 
-async def three_times(daemon: Daemon, flood: Flood, seconds: float) -> tuple[list[Fared], list[float]]:
-    """Quiet, under the flood, after it; and the longest round (ms) in each."""
+async def three_times(daemon: Daemon, flood: Flood, seconds: float) -> tuple[list[Fared], list[float], int]:
+    """Quiet, under the flood, after it; the longest round (ms) in each; by how many kB the daemon grew."""
     n, fared, delays = round(seconds * RATE), [], []
+    pid = pid_of(daemon)
     async with Crowd(daemon.port) as crowd:
 
         async def watched(n: int) -> Fared:
@@ -55,22 +58,20 @@ async def three_times(daemon: Daemon, flood: Flood, seconds: float) -> tuple[lis
             delays.append(longest)
             return calling.result()
 
-        await crowd.call(20, RATE, TALK_S)  # warm
+        await crowd.call(round(RATE * (SETTLED_S if seconds >= LONG_S else 1)), RATE, TALK_S)  # warm
+        before = rss_kb(pid)
         fared.append(await watched(min(n, 200)))
         with flood:
             fared.append(await watched(n))
         fared.append(await watched(min(n, 100)))
-    return fared, delays
+        return fared, delays, rss_kb(pid) - before
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("kind", "rate", "source", "n_sources", "seconds"), [*SHORT, *LONG])
 def test_calls_get_through(ground, kind, rate, source, n_sources, seconds):
     daemon, flood = ground.daemon, Flood(kind, (HOST, ground.daemon.port), rate, source, n_sources)
-    pid = pid_of(daemon)
-    before = rss_kb(pid)
-    (quiet, flooded, after), delays = asyncio.run(three_times(daemon, flood, seconds))
-    grown = rss_kb(pid) - before
+    (quiet, flooded, after), delays, grown = asyncio.run(three_times(daemon, flood, seconds))
     for name, fared, delay in zip(("quiet", "flooded", "after"), (quiet, flooded, after), delays, strict=True):
         print(f"{name:8} {fared}; longest round {delay:.1f} ms")
     print(f"{flood.n_sent} datagrams; RSS {grown:+d} kB")
@@ -78,7 +79,7 @@ def test_calls_get_through(ground, kind, rate, source, n_sources, seconds):
     limit_ms = max(2 * quiet.set_up_ms(), FRAME_MS)
     for fared in (flooded, after):
         assert fared.n_good >= GOOD * fared.n, fared.failures
-    assert grown < GREW_KB
+    assert grown < GREW_KB + (ADMITTED_KB if source == LOUD else 0)
     if seconds >= LONG_S:
         for fared in (flooded, after):
             assert fared.set_up_ms() <= limit_ms, f"set-up p95 {fared.set_up_ms():.1f} ms, limit {limit_ms:.1f}"

@@ -16,7 +16,7 @@ from tests.live.ear import AGENT, CALLER, CALLER_2, LEVEL
 from tests.live.floor import HOST, Daemon
 from tests.live.phones import heard
 from tests.live.voice import a_law
-from tests.siege.crowd import Crowd
+from tests.siege.crowd import LATEST_S, Crowd
 from tests.siege.flood import Flood
 from tests.siege.ground import pid_of
 
@@ -107,9 +107,9 @@ async def beside(port: int, flood: Flood | None, seconds: float) -> tuple[int, i
         await asyncio.sleep(0.5)
         if flood:
             with flood:
-                fared = await crowd.ended(legs)
+                fared = await crowd.ended(legs, seconds + LATEST_S)
         else:
-            fared = await crowd.ended(legs)
+            fared = await crowd.ended(legs, seconds + LATEST_S)
     assert fared.n_good == fared.n, fared.failures
     return sum(one["n_received"] for one in fared.streams), fared.n_lost, fared.jitter_ms
 

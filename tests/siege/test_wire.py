@@ -19,7 +19,8 @@ from tests.siege.wire import FAR_IP, NEAR_IP, Wire, inside
 
 CALLERS, AGENTS = (FAR_IP, 16100), (FAR_IP, 16200)
 WAITING = "100"  # a queue that nobody serves
-PARTITION_S = 40.0
+PARTITION_S, SILENT_S = 40.0, 8.0
+TALK_S = 15.0  # an agent's phone may need 4 s to be rung, and then another one is tried
 
 
 pytestmark = pytest.mark.siege  # it needs root and /dev/net/tun
@@ -32,9 +33,11 @@ def wire() -> Iterator[Wire]:
 
 
 @pytest.fixture
-def near(wire: Wire, tmp_path: Path) -> Iterator[Daemon]:
-    """The daemon on the near side of the wire; its trunk and its agents are on the far side."""
-    changes = {"sip": {"address": NEAR_IP}, "trunks": {"carrier": {"from": [f"{FAR_IP}/32"]}}}
+def near(wire: Wire, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """The daemon on the near side of the wire; its trunk and its agents are on the far side. A parameter goes into
+    `sip`."""
+    sip = {"address": NEAR_IP, **getattr(request, "param", {})}
+    changes = {"sip": sip, "trunks": {"carrier": {"from": [f"{FAR_IP}/32"]}}}
     daemon = besiege(tmp_path / "near", AGENTS, **changes)
     try:
         with inside(wire.near):
@@ -59,7 +62,7 @@ def n_busy(daemon: Daemon) -> int:
     ("loss", "jitter_ms", "n", "within_ms"),
     [(0.05, 30.0, 20, 2500), (0.2, 80.0, 200, 8000)],
 )
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_calls_over_a_bad_line(wire, near, loss, jitter_ms, n, within_ms):
     """Lost messages are sent again after 0.5, 1, 2 s (RFC 3261 section 17): all calls answer within a few of them."""
 
@@ -67,7 +70,7 @@ def test_calls_over_a_bad_line(wire, near, loss, jitter_ms, n, within_ms):
         async with crowd_of(wire, near) as crowd:
             await crowd.call(1, 10, 0.2)
             wire.set(loss, jitter_ms)
-            fared = await crowd.call(n, 5, 2.0)
+            fared = await crowd.call(n, 5, TALK_S)
             wire.set()
             return fared
 
@@ -101,6 +104,28 @@ def test_a_partition_in_a_talk(wire, near):
                 leg.hang_up()
             await asyncio.sleep(1)
             assert n_busy(near) == 0
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("near", [{"rtp timeout": f"{SILENT_S:g}s"}], indirect=True)
+def test_nobody_is_busy_for_longer_than_the_rtp_time_out(wire, near):
+    """A partition that does not heal while it matters: talks end without a word from either side, agents are free."""
+
+    async def talk() -> None:
+        async with crowd_of(wire, near) as crowd:
+            legs = [crowd.dial(PARTITION_S) for _ in range(4)]
+            await asyncio.sleep(2)
+            assert n_busy(near) == 4
+            wire.set(is_cut=True)
+            cut = time.monotonic()
+            while n_busy(near) and time.monotonic() < cut + PARTITION_S:
+                await asyncio.sleep(0.2)
+            took_s = time.monotonic() - cut
+            print(f"agents free {took_s:.1f} s after the cut")
+            assert SILENT_S - 1 <= took_s <= SILENT_S + 3
+            wire.set()
+            await crowd.ended(legs)
 
     asyncio.run(talk())
 
