@@ -213,7 +213,9 @@ class Acd:
         """No offers; a ringing one is cancelled."""
     def phone_back(self, agent: int, now: float) -> None: ...
     def outside_began(self, agent: int, now: float) -> None:
-        """A call of the agent's that is none of ours: no offers until as many ended as began."""
+        """A call of the agent's that is none of ours: no offers until as many ended as began. What rings rings on."""
+    def outside_dialled(self, agent: int, now: float) -> None:
+        """As outside_began, by the agent: a ringing offer is cancelled, without blame."""
     def outside_ended(self, agent: int, now: float) -> None: ...
     # --- calls ---
     def enqueue(

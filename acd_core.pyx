@@ -235,8 +235,8 @@ VERBS = {
     name: number
     for number, name in enumerate(
         "advance log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began "
-        "outside_ended accept refuse no_answer busy unreachable take_back release abandon overflow call_back withdraw fail "
-        "raise_head_start dispatch enqueue".split()
+        "outside_dialled outside_ended accept refuse no_answer busy unreachable take_back release abandon overflow "
+        "call_back withdraw fail raise_head_start dispatch enqueue".split()
     )
 }
 COMMAND = np.dtype([
@@ -1230,6 +1230,9 @@ cdef class Acd:
     def outside_began(self, int64_t agent, double now):
         self.done(agent_verb(&self.k, V_OUTSIDE_BEGAN, agent, 0, 0, 0, now), agent, "outside_began")
 
+    def outside_dialled(self, int64_t agent, double now):
+        self.done(agent_verb(&self.k, V_OUTSIDE_DIALLED, agent, 0, 0, 0, now), agent, "outside_dialled")
+
     def outside_ended(self, int64_t agent, double now):
         self.done(agent_verb(&self.k, V_OUTSIDE_ENDED, agent, 0, 0, 0, now), agent, "outside_ended")
 
@@ -1503,5 +1506,5 @@ cdef class Acd:
 
 AGENT_VERBS = frozenset(
     "log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began "
-    "outside_ended".split()
+    "outside_dialled outside_ended".split()
 )

@@ -12,6 +12,7 @@ cdef enum Verb:
     V_PHONE_GONE
     V_PHONE_BACK
     V_OUTSIDE_BEGAN
+    V_OUTSIDE_DIALLED
     V_OUTSIDE_ENDED
     V_ACCEPT
     V_REFUSE
@@ -77,7 +78,7 @@ cdef int agent_verb(
     elif verb == V_PHONE_GONE or verb == V_PHONE_BACK:
         done = do_phone(k, a, verb == V_PHONE_BACK)
     else:
-        done = do_outside(k, a, 1 if verb == V_OUTSIDE_BEGAN else -1)
+        done = do_outside(k, a, -1 if verb == V_OUTSIDE_ENDED else 1, verb == V_OUTSIDE_DIALLED)
     settle_floor(k)
     return done
 

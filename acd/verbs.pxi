@@ -171,18 +171,19 @@ cdef int do_end_wrap_up(Core* k, int32_t a) noexcept nogil:
 
 cdef int do_phone(Core* k, int32_t a, bint there) noexcept nogil:
     k.agents[a].phone = there
-    if not there and k.agents[a].ring_call:
-        drop_offer(k, a, GONE_AGENT_LEFT)
-        after_call(k, a)
+    if not there:
+        end_offer(k, a)
     if LAW(DERIVED_STATE):
         settle(k, a)
     return DONE
 
 
-cdef int do_outside(Core* k, int32_t a, int change) noexcept nogil:
+cdef int do_outside(Core* k, int32_t a, int change, bint dialled) noexcept nogil:
     if k.agents[a].n_outside + change < 0:
         return ILLEGAL
     k.agents[a].n_outside += change
+    if dialled:
+        end_offer(k, a)
     settle(k, a)
     return DONE
 
@@ -228,6 +229,13 @@ cdef void drop_offer(Core* k, int32_t a, int why) noexcept nogil:
         cancel_offer(k, a, why)
         if k.calls[c].ringing == 0 and LAW(GIVE_BACK):
             requeue(k, c)
+
+
+cdef void end_offer(Core* k, int32_t a) noexcept nogil:
+    """As drop_offer(); the agent's phone is not there for it, and what was to follow the offer follows."""
+    if k.agents[a].ring_call:
+        drop_offer(k, a, GONE_AGENT_LEFT)
+        after_call(k, a)
 
 
 cdef void remember_decline(Core* k, int32_t c, int32_t a) noexcept nogil:

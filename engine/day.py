@@ -18,7 +18,7 @@ from engine.encoding import decode
 
 Row = dict[str, Any]
 
-_OUTSIDE = ("outside_began", "outside_ended")
+_OUTSIDE = ("outside_began", "outside_dialled", "outside_ended")
 _FAILED = ("refused", "no_answer", "busy", "unreachable")  # the core's reasons for not being ready after an offer
 _IN_TALK = ("TALKING", "CLOSING", "ENDED")
 _LEAVES = {"CallerGone": "abandoned", "HangUpOrdered": "withdrawn", "CallFailed": "failed"}

@@ -30,6 +30,7 @@ _ASK: Mapping[str, Callable[[Acd, "Exact", Row, float], None]] = {
     "phone_gone": lambda acd, run, args, now: acd.phone_gone(args["agent"], now),
     "phone_back": lambda acd, run, args, now: acd.phone_back(args["agent"], now),
     "outside_began": lambda acd, run, args, now: acd.outside_began(args["agent"], now),
+    "outside_dialled": lambda acd, run, args, now: acd.outside_dialled(args["agent"], now),
     "outside_ended": lambda acd, run, args, now: acd.outside_ended(args["agent"], now),
     "enqueue": lambda acd, run, args, now: acd.enqueue(args["call"], run.step(args), now, args.get("arrival")),
     "leave": lambda acd, run, args, now: acd.leave(args["call"], args["outcome"], now),

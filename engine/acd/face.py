@@ -171,18 +171,21 @@ class Acd:
         self._ask("phone_back", agent, now)
 
     def outside_began(self, agent: str, now: float) -> None:
-        """An agent who leaves may have such calls, too; who has left has none."""
-        if agent in self.agents:
-            self._ask("outside_began", agent, now)
+        self._ask("outside_began", agent, now)
+
+    def outside_dialled(self, agent: str, now: float) -> None:
+        self._ask("outside_dialled", agent, now)
 
     def outside_ended(self, agent: str, now: float) -> None:
         """Nothing if the agent left since it began, and perhaps came back."""
         with suppress(IllegalMove):
-            if agent in self.agents:
-                self._ask("outside_ended", agent, now)
+            self._ask("outside_ended", agent, now)
 
     def _ask(self, verb: str, agent: str, now: float) -> None:
-        handle = self.agents[agent] if verb.startswith("outside") else self._agent(agent)
+        """An agent who leaves may have calls outside, too; who has left has none."""
+        if (is_outside := verb.startswith("outside")) and agent not in self.agents:
+            return
+        handle = self.agents[agent] if is_outside else self._agent(agent)
         self.advance(now)
         getattr(self.core, verb)(handle, now)
         self._tell(now, verb, {"agent": agent}, self._collect(now))
@@ -378,8 +381,7 @@ class Acd:
                 followed.append((KINDS[kind], at, name, who, number, value))
             match kind:
                 case Out.OFFER:
-                    reserved = ev.AgentReserved(number, self.floor.agent_names[agent])
-                    self._events.append((self._call_names[call], reserved))
+                    self._events.append((self._call_names[call], ev.AgentReserved(number, str(who))))
                 case Out.OFFER_EXPIRED:
                     self._events.append((self._call_names[call], ev.OfferExpired(number)))
                 case Out.OFFER_CANCELLED if value == Cancelled.AGENT_LEFT:

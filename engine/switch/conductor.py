@@ -273,7 +273,7 @@ class Switch:
         if error:
             return ev.CallTurnedAway(caller, event.leg, error)
         if caller.agent:
-            self.dialling.began(self, event.leg, caller.agent)
+            self.dialling.dialled(self, event.leg, caller.agent)
         else:
             live.is_on_line = True
             self.calling_back.arrives(self, live)

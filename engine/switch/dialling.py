@@ -48,6 +48,11 @@ class Dialling:
         self._outside[leg] = agent
         switch.acd.outside_began(agent, switch.now)
 
+    def dialled(self, switch: Switch, leg: int, agent: str) -> None:
+        """This leg comes from the agent's phone: who dials does not answer what rings there."""
+        self._outside[leg] = agent
+        switch.acd.outside_dialled(agent, switch.now)
+
     def ended(self, switch: Switch, leg: int) -> None:
         if agent := self._outside.pop(leg, None):
             switch.acd.outside_ended(agent, switch.now)

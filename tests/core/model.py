@@ -857,11 +857,15 @@ class Model:
         self.run_until(now)
         a = self.find_agent(agent)
         a.phone = False
+        self.end_offer(a)
+        self.settle(a)
+        self.settle_floor()
+
+    def end_offer(self, a: Agent) -> None:
+        """The phone is not there for it."""
         if a.rings_for:
             self.drop_offer(a)
             self.after_call(a)
-        self.settle(a)
-        self.settle_floor()
 
     def phone_back(self, agent: int, now: float) -> None:
         self.run_until(now)
@@ -874,6 +878,14 @@ class Model:
         self.run_until(now)
         a = self.find_agent(agent)
         a.n_outside += 1
+        self.settle(a)
+        self.settle_floor()
+
+    def outside_dialled(self, agent: int, now: float) -> None:
+        self.run_until(now)
+        a = self.find_agent(agent)
+        a.n_outside += 1
+        self.end_offer(a)
         self.settle(a)
         self.settle_floor()
 

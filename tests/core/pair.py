@@ -13,6 +13,7 @@ import acd_core
 from tests.core.model import INF, Model, Refused
 
 VERBS_OF_CALLS = ("abandon", "overflow", "call_back", "withdraw", "fail")
+PHONE_VERBS = ("phone_gone", "phone_back", "outside_began", "outside_dialled", "outside_ended", "outside_ended")
 FAILURES = ("refuse", "no_answer", "busy", "unreachable", "take_back")
 N_SKILLS = 4
 QUEUE_COUNTS = (
@@ -293,7 +294,7 @@ class Storm:
         pair, rng = self.pair, self.rng
         agents = list(pair.model.agents)
         agent = rng.choice(agents) if agents and rng.random() < 0.97 else 99
-        draw = rng.randrange(-20, 20)
+        draw = rng.randrange(-20, 22)
         if draw < 7:
             pair.do("ready", agent, pair.now)
         elif draw < 9:
@@ -306,9 +307,9 @@ class Storm:
             pair.do("extend_wrap_up", agent, rng.choice([1.0, 5.0]), pair.now)
         elif draw < 14:
             pair.do("end_wrap_up", agent, pair.now)
-        elif draw < 18:
-            pair.do(("phone_gone", "phone_back", "outside_began", "outside_ended")[draw - 14], agent, pair.now)
-        elif draw < 19:
+        elif draw < 20:
+            pair.do(PHONE_VERBS[draw - 14], agent, pair.now)
+        elif draw < 21:
             pair.do("raise_head_start", self.a_call(), rng.choice([10.0, 100.0, INF]), pair.now)
         else:
             pair.do("dispatch", self.a_call(), agent, pair.now)

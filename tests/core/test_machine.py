@@ -117,7 +117,8 @@ class CoreBesideModel(RuleBasedStateMachine):
     @rule(
         i=index,
         verb=st.sampled_from(
-            "log_in log_out ready ready end_wrap_up phone_gone phone_back outside_began outside_ended".split()
+            "log_in log_out ready ready end_wrap_up phone_gone phone_back "
+            "outside_began outside_dialled outside_ended outside_ended".split()
         ),
     )
     def agent_acts(self, i, verb):

@@ -355,6 +355,27 @@ def test_a_phone_that_is_gone_or_busy_gets_no_offers_and_comes_back_by_itself(co
     assert desk.acd.call_of(1) == call
 
 
+def test_an_agent_who_dials_is_no_longer_rung_and_not_blamed(core):
+    """The call keeps its place, and is the next agent's at once."""
+    desk = Desk(core, n_agents=2)
+    call = desk.acd.enqueue(desk.queue, 1.0)
+    later = [desk.acd.enqueue(desk.queue, 1.0 + n) for n in range(2)]
+    rung, other = desk.acd.agents_of(call)[0], desk.acd.agents_of(later[0])[0]
+    desk.acd.drain()
+    desk.acd.outside_began(rung, 3.0)
+    assert desk.acd.drain() == [] and desk.state(rung) == AgentState.RESERVED, "who is called is rung on"
+    desk.acd.outside_dialled(rung, 4.0)
+    assert desk.acd.agent_state(rung)[:2] == (AgentState.NOT_READY, Reason.OUTSIDE_CALL)
+    cancelled = (Out.OFFER_CANCELLED, 4.0, call, rung, Cancelled.AGENT_LEFT)
+    assert cancelled in [(*row[:4], row[5]) for row in desk.acd.drain()]
+    assert desk.acd.position(call) == 1 and desk.acd.position(later[1]) == 2
+    desk.acd.refuse(desk.acd.offer_of(other), 5.0)
+    desk.acd.outside_ended(rung, 6.0)
+    assert desk.state(rung) == AgentState.NOT_READY
+    desk.acd.outside_ended(rung, 7.0)
+    assert desk.acd.call_of(rung) == call, "not blamed, and asked again"
+
+
 def test_groups_in_turn_vip_first_then_all_at_once_with_a_head_start(core):
     desk = Desk(core, n_agents=0)
     vip, general = desk.hire({9: 1}), desk.hire()

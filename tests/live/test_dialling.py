@@ -82,6 +82,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     written = yaml.safe_load(staff.read_text())
     for agent in AGENTS:
         written["agents"][int(agent)]["phone"] = "registered"
+    written["agents"][1002]["queues"].append("tiny")
     staff.write_text(yaml.safe_dump(written, allow_unicode=True))
     shutil.copy(Path(__file__).parent / "dialling.yaml", daemon.folder / "config/plans/dialling.yaml")
     for agent in AGENTS:
@@ -224,6 +225,37 @@ def test_a_redirect_is_followed_to_what_may_be_dialled(daemon: Daemon, floor: Ph
     cdr = cdr_after(daemon, n)
     assert cdr["status"] == status and cdr["segments"][0]["status"] == 302
     assert [s["agent"] for s in cdr["segments"] if s["kind"] == "talk"] == (["1002"] if status == 200 else [])
+
+
+def test_who_dials_is_not_rung_any_more(daemon: Daemon, floor: Phones):
+    """The offer is taken back at once, long before its time is up, and is no failure of the agent's: the caller, still
+    the first in line, is the next agent's, and the first agent ready when the own call is over."""
+    one, _ = floor.registered("1001", answers=False), floor.registered("1002")
+    carrier = floor.outside(got("INVITE"), reply(180), got("CANCEL"), ok(), reply(487, to_invite=True), got("ACK"))
+    daemon.seat("1001")
+    caller = floor.call("4920", "103")
+    one.wait_for("CALL_INCOMING")
+    daemon.until_state("OFFERING")
+    later = floor.call("4921", "103")
+    daemon.until_state("QUEUED")
+    floor.dial(one, "0571")
+    one.wait_for("CALL_CLOSED")
+    floor.until_agent("1001", "NOT_READY", "outside_call")
+    daemon.until_state("QUEUED", 2)
+    daemon.seat("1002")
+    floor.talk_for(0.3)
+    caller.hang_up()
+    later.hang_up()
+    cdr = daemon.cdr("4920")
+    offers = [one for one in segments(cdr) if one[0] == "offer"]
+    assert offers == [("offer", "1001", "withdrawn"), ("offer", "1002", "answered")]
+    at: dict[str, float] = {}
+    for row in daemon.story(cdr["call"]):
+        at.setdefault(row["event"], row["t"])
+    assert at["OfferWithdrawn"] - at["AgentReserved"] < 15.0, "half of the queue's `ring for`"
+    one.hang_up()
+    carrier.wait()
+    floor.until_agent("1001", "READY")
 
 
 def test_a_queue_by_its_number(daemon: Daemon, floor: Phones):

@@ -201,7 +201,8 @@ class RandomDay:
             case "phone":
                 (self.acd.phone_back if r.random() < 0.8 else self.acd.phone_gone)(agent, self.now)
             case "outside":
-                (self.acd.outside_ended if r.random() < 0.7 else self.acd.outside_began)(agent, self.now)
+                began = r.choice((self.acd.outside_began, self.acd.outside_dialled))
+                (self.acd.outside_ended if r.random() < 0.7 else began)(agent, self.now)
             case "break":
                 self.acd.not_ready(agent, r.choice(("lunch", "training")), self.now)
 

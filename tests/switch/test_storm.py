@@ -81,7 +81,7 @@ def test_control_a_call_lost_by_a_new_limit_is_noticed(monkeypatch: pytest.Monke
         play(range(150))
 
 
-@pytest.mark.parametrize("forgotten", ["outside_began", "outside_ended"])
+@pytest.mark.parametrize("forgotten", ["outside_began", "outside_dialled", "outside_ended"])
 def test_control_an_agent_who_is_offered_calls_while_on_the_phone_is_noticed(
     forgotten: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

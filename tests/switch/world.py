@@ -661,6 +661,8 @@ class World:
         for leg in self.phones.legs.values():
             state = self.acd.core.agent_state(self.acd.agents[leg.agent])[0] if leg.agent else None
             assert state != AgentState.READY, f"{leg.agent} is on the phone and would be offered calls"
+            rings = state == AgentState.RESERVED and leg.offer == CALLER
+            assert not rings, f"{leg.agent} dials and is offered a call"
         sending = {
             live.legs.get(live.machine.talk or 0)
             for live in self.switch.calls.values()
