@@ -193,6 +193,11 @@ def is_v6(address: str) -> bool:
     return ":" in address
 
 
+def bracketed(address: str) -> str:
+    """An address as in a URI."""
+    return f"[{address}]" if is_v6(address) else address
+
+
 @dataclass(frozen=True, slots=True)
 class Registrar:
     """How phones log in: those of agents whose `phone` is `registered`."""

@@ -22,7 +22,7 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from engine.callflow.settings import Destination, Login, Trunk
+from engine.callflow.settings import Destination, Login, Trunk, bracketed
 from engine.sip import digest, identity, large, library, translate
 from engine.sip.enrolment import Enrolment
 from engine.sip.names import Names
@@ -192,6 +192,11 @@ class Carriers:
                 trunk.name for trunk in self._trunks for network in trunk.sources if address in network
             )
         return self.ways[self._trunk_by_source[source]].trunk
+
+    def is_trunk(self, source: str) -> bool:
+        """Whether calls from there are a trunk's. `source` as PJSIP says it."""
+        address = translate.address_of(source)
+        return any(address in network for trunk in self._trunks for network in trunk.sources)
 
     def challenges(self, trunk: Trunk, source: str, invite: str) -> list[str]:
         """Values of WWW-Authenticate for a caller who has yet to log in; empty: the call may come."""
@@ -368,7 +373,7 @@ class Carriers:
             "destinations": [
                 {
                     "to": str(destination),
-                    "server": f"{library.bracketed(server.hop.address)}:{server.hop.port} {server.hop.transport}",
+                    "server": f"{bracketed(server.hop.address)}:{server.hop.port} {server.hop.transport}",
                     "priority": destination.priority,
                     "weight": destination.weight,
                     "state": ways.state_of(server.hop, now),
@@ -384,7 +389,7 @@ class Carriers:
 
 
 def _route(hop: Hop) -> str:
-    return f"<sip:{library.bracketed(hop.address)}:{hop.port};transport={hop.transport};lr;hide>"
+    return f"<sip:{bracketed(hop.address)}:{hop.port};transport={hop.transport};lr;hide>"
 
 
 def _challenger(login: Login, password: str) -> digest.Digest:

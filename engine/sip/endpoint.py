@@ -101,7 +101,7 @@ class Endpoint:
             self._accounts.open(library.srtp_in(trunks, [sip.srtp] if phones else []))
             self.carriers.open()
             if phones:
-                phones.open(functools.partial(library.own_uri, sip))
+                phones.open(functools.partial(library.own_uri, sip), self.carriers.is_trunk)
                 self._referrals.open()
         except SipError:
             self._destroy()

@@ -57,12 +57,13 @@ def take_registers(takes: bool) -> None:
     """Whether REGISTER is for somebody here. It passes at a stranger's rate from anywhere, to be authenticated."""
 
 def know_phones(flows: Container[tuple[str, int, str]]) -> None:
-    """Where phones are that logged in: address, port, and udp, tcp or tls; read as it is at any time. What comes
-    from there is no stranger's."""
+    """Where phones are that logged in, and proxies in front of such: address, port, and udp, tcp or tls; read as it is
+    at any time. What comes from there is no stranger's."""
 
 def login_failed(source: str) -> None:
     """A REGISTER or INVITE from there had a wrong password: ban_after of them put a ban on logging in from there."""
 
+def is_banned_from_logins(source: str) -> bool: ...
 def login_succeeded(source: str) -> None: ...
 def counts() -> dict[str, int]: ...
 def take_news() -> list[Refused]:

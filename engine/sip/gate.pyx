@@ -30,6 +30,7 @@ cdef extern from "sources.h" nogil:
     int agner_sources_admit(agner_sources *, agner_source_key, double)
     unsigned agner_sources_bans(const agner_sources *, double, agner_source *, unsigned)
     int agner_sources_lift(agner_sources *, agner_source_key, double)
+    int agner_sources_is_banned(agner_sources *, agner_source_key, double)
     unsigned agner_sources_size(const agner_sources *)
 
 cdef extern from "shape.h" nogil:
@@ -152,6 +153,10 @@ cdef int is_phone(const char *source, int port, const char *transport) noexcept 
 def login_failed(source):
     text = source.encode()
     agner_gate_login_failed(_key(source), text)
+
+
+def is_banned_from_logins(source):
+    return bool(agner_sources_is_banned(agner_gate_logins(), _key(source), agner_gate_now()))
 
 
 def login_succeeded(source):

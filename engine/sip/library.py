@@ -17,7 +17,7 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from engine.callflow.settings import is_v6
+from engine.callflow.settings import bracketed, is_v6
 from engine.sip import tls, translate
 
 log = logging.getLogger(__name__)
@@ -211,10 +211,6 @@ def renew_certificate(wanted: settings.Tls | None) -> None:
         tls.reload()
     except OSError as error:
         log.error("sip.tls: certificate not renewed: %s", error)
-
-
-def bracketed(address: str) -> str:
-    return f"[{address}]" if is_v6(address) else address
 
 
 def set_codecs(endpoint: pj.Endpoint, wanted: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ the phones. Engine thread only. Nothing here blocks or calls anybody of the outs
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from engine import doors
 from engine.callflow import settings
+from engine.callflow.settings import bracketed
 from engine.sip import gate, requests
 from engine.sip.digest import Credentials, Digest, Verdict
 from engine.sip.probes import Probes
@@ -28,6 +29,29 @@ DEFAULT_PORT = 5060
 NOT_THERE = (408, 430, 477, 478, 500, 502, 503, 504)
 
 Row = dict[str, Any]
+
+
+class Whereabouts(Container[Flow]):
+    """Where a phone that logged in may dial from: what its REGISTER came from itself, or any port of the proxy that it
+    came through, whose connections change."""
+
+    def __init__(self) -> None:
+        self.direct: Counter[Flow] = Counter()
+        self.proxies: Counter[str] = Counter()
+
+    def __contains__(self, flow: object) -> bool:
+        return flow in self.direct or (isinstance(flow, tuple) and flow[0] in self.proxies)
+
+    def __bool__(self) -> bool:
+        return bool(self.direct or self.proxies)
+
+    def count(self, binding: Binding, change: int) -> None:
+        """Containers ask for the key alone."""
+        place: Counter[Any] = self.proxies if binding.path else self.direct
+        key = binding.source if binding.path else binding.flow
+        place[key] += change
+        if not place[key]:
+            del place[key]
 
 
 class Phones:
@@ -49,18 +73,21 @@ class Phones:
         self._changed = set(agents)
         self._stands: dict[str, Binding] = {}  # name on disk -> binding
         self._by_flow: dict[Flow, set[str]] = {}
-        self._direct: Counter[Flow] = Counter()  # bindings whose phone sent its REGISTER itself, not through a proxy
+        self._whereabouts = Whereabouts()
         self._own_uri: Callable[[str], str] = str
+        self._is_trunk: Callable[[str], bool] = bool
         self._dialling = ("", "", "")  # source, Call-ID and agent of the INVITE that passed last
         self.registrar = Registrar(how, self._digest, agents, self)
         self._restore(kept.found)
 
-    def open(self, own_uri: Callable[[str], str]) -> None:
-        """PJSIP stands, and the gate in front of it. `own_uri`: ours towards an address. Raises SipError."""
-        self._own_uri = own_uri
+    def open(self, own_uri: Callable[[str], str], is_trunk: Callable[[str], bool]) -> None:
+        """PJSIP stands, and the gate in front of it. `own_uri`: ours towards an address. `is_trunk`: whether a source,
+        as PJSIP says it, is a trunk's. Raises SipError."""
+        self._own_uri, self._is_trunk = own_uri, is_trunk
         gate.take_registers(bool(self._agents))
-        gate.know_phones(self._direct)
-        requests.open(self._register, self._invited, self._ponged, self._closed, self._direct)
+        gate.know_phones(self._whereabouts)
+        places = self._whereabouts
+        requests.open(self._register, self._invited, self._ponged, self._closed, places.direct, places)
 
     def close(self) -> None:
         requests.close()
@@ -87,7 +114,7 @@ class Phones:
         """Each of the agent's phones is told how many messages wait (RFC 3842)."""
         for binding in self.reachable(agent):
             if not requests.notify(binding.uri, self._own_uri(binding.source), routes(binding), summary):
-                log.warning("agent %s: the phone at %s:%d/%s cannot be told", agent, *binding.flow)
+                log.warning("agent %s: the phone at %s cannot be told", agent, binding.place)
 
     # ---- for the application
 
@@ -129,7 +156,7 @@ class Phones:
         if name in self._stands:
             self._leave_flow(name)
         else:
-            log.info("agent %s: phone at %s:%d/%s", binding.agent, *binding.flow)
+            log.info("agent %s: phone at %s", binding.agent, binding.place)
         self._enter_flow(name, binding)
         self._probes.watch(binding, self._now())
         self._kept.put(name, {**asdict(binding), "expires_at": self._to_utc(binding.expires_at).timestamp()})
@@ -142,7 +169,7 @@ class Phones:
         self._probes.unwatch(binding)
         self._kept.end(name)
         self._changed.add(binding.agent)
-        log.info("agent %s: no phone at %s:%d/%s any more", binding.agent, *binding.flow)
+        log.info("agent %s: no phone at %s any more", binding.agent, binding.place)
 
     # ---- told by PJSIP
 
@@ -159,9 +186,15 @@ class Phones:
 
     def _invited(self, request: Register) -> Answer | None:
         """None: it may pass. Whoever the phone says it is, it is the agent whose password it knows, and one who has
-        logged in from this very place; and what it dials is what it signed."""
+        logged in from this very place; and what it dials is what it signed. Through a proxy that is a trunk, too, come
+        calls of others: those who do not say that they are such an agent."""
         self._dialling = ("", "", "")
-        now, flow = self._now(), request[:3]
+        now, source = self._now(), f"{bracketed(request.source)}:{request.port}"
+        is_proxied = request[:3] not in self._whereabouts.direct
+        if is_proxied and self._is_trunk(source) and not self._is_here(request.sender, request):
+            return None
+        if gate.is_banned_from_logins(request.source):
+            return Answer(403, "Forbidden", [])
         verdict, user = self._digest.check("INVITE", request.answers, request.source, now)
         if verdict is not Verdict.RIGHT:
             if verdict is Verdict.WRONG:
@@ -169,21 +202,26 @@ class Phones:
                 log.info("INVITE from %s:%d: wrong password", *request[:2])
             challenges = self._digest.challenges(request.source, now, verdict is Verdict.STALE)
             return Answer(401, "Unauthorized", [("WWW-Authenticate", challenge) for challenge in challenges])
-        is_here = any(self._stands[name].agent == user for name in self._by_flow.get(flow, ()))
         signed = [user_of(one.uri) for one in request.answers if one.username == user]
-        if not is_here or request.user not in signed:
+        if not self._is_here(user, request) or request.user not in signed:
             log.warning("INVITE from %s:%d: %s has not logged in there, or signed another number", *request[:2], user)
             return Answer(403, "Forbidden", [])
-        source = f"[{request.source}]" if ":" in request.source else request.source
-        self._dialling = f"{source}:{request.port}", request.call_id, user
+        self._dialling = source, request.call_id, user
         return None
+
+    def _is_here(self, agent: str, request: Register) -> bool:
+        """The agent has a phone there, or behind this proxy."""
+        return any(
+            binding.source == request.source if binding.path else binding.flow == request[:3]
+            for binding in self.registrar.of(agent)
+        )
 
     def _ponged(self, number: int, status: int, source: str, port: int) -> None:
         if status in NOT_THERE and self._probes.asks_by_proxy(number):
             return
         if binding := self._probes.answered(number, self._now()):
             self._changed.add(binding.agent)
-            log.info("agent %s: the phone at %s:%d/%s answers again", binding.agent, *binding.flow)
+            log.info("agent %s: the phone at %s answers again", binding.agent, binding.place)
 
     def _closed(self, flow: Flow) -> None:
         for name in list(self._by_flow.get(flow, ())):
@@ -204,23 +242,19 @@ class Phones:
 
     def _has_gone(self, binding: Binding, why: str) -> None:
         self._changed.add(binding.agent)
-        log.warning("agent %s: the phone at %s:%d/%s is gone: %s", binding.agent, *binding.flow, why)
+        log.warning("agent %s: the phone at %s is gone: %s", binding.agent, binding.place, why)
 
     def _enter_flow(self, name: str, binding: Binding) -> None:
         self._stands[name] = binding
         self._by_flow.setdefault(binding.flow, set()).add(name)
-        if not binding.path:
-            self._direct[binding.flow] += 1
+        self._whereabouts.count(binding, 1)
 
     def _leave_flow(self, name: str) -> None:
         binding = self._stands[name]
         self._by_flow[binding.flow].discard(name)
         if not self._by_flow[binding.flow]:
             del self._by_flow[binding.flow]
-        if not binding.path:
-            self._direct[binding.flow] -= 1
-            if not self._direct[binding.flow]:
-                del self._direct[binding.flow]  # is_phone() asks for the key alone
+        self._whereabouts.count(binding, -1)
 
     def _restore(self, rows: Iterable[Row]) -> None:
         """A connection of the last run is closed; the phone may be reached at the port that it named."""
@@ -252,8 +286,7 @@ class Phones:
 def routes(binding: Binding) -> list[str]:
     """Where a request to the phone goes: to where it sends from, unseen by it (PJSIP's `hide`), and then along its
     Path (RFC 3327)."""
-    host = f"[{binding.source}]" if ":" in binding.source else binding.source
-    return [f"<sip:{host}:{binding.port};transport={binding.transport};lr;hide>", *binding.path]
+    return [f"<sip:{bracketed(binding.source)}:{binding.port};transport={binding.transport};lr;hide>", *binding.path]
 
 
 def dialled(binding: Binding) -> str:
@@ -290,7 +323,7 @@ def _row(binding: Binding, now: float) -> Row:
         "agent": binding.agent,
         "state": "gone" if binding.is_gone else "there",
         "contact": binding.uri,
-        "source": "{}:{}/{}".format(*binding.flow),
+        "source": binding.place,
         "user_agent": binding.user_agent,
         "expires_s": round(binding.expires_at - now, 1),
         "rtt_ms": None if binding.rtt_s is None else round(binding.rtt_s * 1000, 2),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from engine.callflow.settings import Registrar as Settings
+from engine.callflow.settings import bracketed
 from engine.sip.digest import Authorization, Digest, Verdict
 
 SUPPORTED = ("path", "outbound")
@@ -44,7 +45,8 @@ class Register(NamedTuple):
     source: str  # address, without the port
     port: int
     transport: str  # udp, tcp, tls
-    user: str  # of To
+    user: str  # of To; of an INVITE, of the Request-URI
+    sender: str  # the user of From
     call_id: str
     cseq: int
     branch: str
@@ -96,6 +98,11 @@ class Binding:
     @property
     def flow(self) -> Flow:
         return self.source, self.port, self.transport
+
+    @property
+    def place(self) -> str:
+        """The flow, for people to read."""
+        return f"{bracketed(self.source)}:{self.port}/{self.transport}"
 
 
 class Listener(Protocol):

@@ -14,11 +14,13 @@ def open(
     ponged: Callable[[int, int, str, int], None],
     closed: Callable[[Flow], None],
     flows: Container[Flow],
+    dialling: Container[Flow],
 ) -> None:
-    """`invited`: an INVITE of a phone that logged in, `user` being that of the Request-URI; None lets it pass. Those of
+    """`invited`: an INVITE that came from `dialling`, `user` being that of the Request-URI; None lets it pass. Those of
     others are not shown. `ponged`: the number of an OPTIONS that was answered, with which status, and by whom (address,
     port). `flows`: where phones are that logged in, read as it is at any time: what such a phone says of its own
-    address is replaced by the address that it sends from. Raises SipError."""
+    address is replaced by the address that it sends from. `dialling`: these, and where proxies of phones are. Raises
+    SipError."""
 
 def close() -> None:
     """After libDestroy."""

@@ -26,7 +26,7 @@ cdef extern from "requests_module.h" nogil:
         const char *transport
     ctypedef struct agner_register:
         agner_flow flow
-        pj_str_t user, call_id, branch, user_agent
+        pj_str_t user, sender, call_id, branch, user_agent
         long cseq
         int expires_s, is_star
         unsigned n_contacts, n_paths, n_required, n_supported, n_answers
@@ -44,6 +44,7 @@ cdef extern from "requests_module.h" nogil:
         void (*on_pong)(unsigned long long, int, const agner_flow *) noexcept
         void (*on_closed)(const agner_flow *) noexcept
         int (*is_phone)(const agner_flow *) noexcept
+        int (*may_dial)(const agner_flow *) noexcept
         int (*on_refer)(int, const pj_str_t *, long) noexcept
         void (*on_invite)(const agner_register *, agner_reply *) noexcept
     int agner_requests_open(pjsip_endpoint *, const agner_listeners *)
@@ -60,25 +61,28 @@ cdef extern from "<pjsua-lib/pjsua.h>" nogil:
 log = logging.getLogger(__name__)
 
 DEF MOST_ROUTES = 9
-cdef object told_refer = None, told_register = None, told_invite = None, told_pong = None, told_closed = None, known_flows = ()
+cdef object told_refer = None, told_register = None, told_invite = None, told_pong = None, told_closed = None
+cdef object own_flows = (), dialling_flows = ()
 
 
-def open(registered, invited, ponged, closed, flows):
-    global told_register, told_invite, told_pong, told_closed, known_flows
-    told_register, told_invite, told_pong, told_closed, known_flows = registered, invited, ponged, closed, flows
+def open(registered, invited, ponged, closed, flows, dialling):
+    global told_register, told_invite, told_pong, told_closed, own_flows, dialling_flows
+    told_register, told_invite, told_pong, told_closed = registered, invited, ponged, closed
+    own_flows, dialling_flows = flows, dialling
     cdef agner_listeners listeners
     listeners.on_register, listeners.on_pong, listeners.on_refer = on_register, on_pong, on_refer
-    listeners.on_closed, listeners.is_phone, listeners.on_invite = on_closed, is_phone, on_invite
+    listeners.on_closed, listeners.on_invite = on_closed, on_invite
+    listeners.is_phone, listeners.may_dial = is_phone, may_dial
     cdef int status = agner_requests_open(pjsua_get_pjsip_endpt(), &listeners)
     if status:
         raise SipError(f"PJSIP takes no module for REGISTER (status {status})")
 
 
 def close():
-    global told_refer, told_register, told_invite, told_pong, told_closed, known_flows
+    global told_refer, told_register, told_invite, told_pong, told_closed, own_flows, dialling_flows
     agner_requests_close()
     told_refer = told_register = told_invite = told_pong = told_closed = None
-    known_flows = ()
+    own_flows = dialling_flows = ()
 
 
 def take_refers(referred):
@@ -167,7 +171,11 @@ cdef void on_closed(const agner_flow *flow) noexcept with gil:
 
 
 cdef int is_phone(const agner_flow *flow) noexcept with gil:
-    return bool(known_flows) and _flow(flow) in known_flows
+    return bool(own_flows) and _flow(flow) in own_flows
+
+
+cdef int may_dial(const agner_flow *flow) noexcept with gil:
+    return _flow(flow) in dialling_flows
 
 
 cdef _flow(const agner_flow *flow):
@@ -179,7 +187,7 @@ cdef _register(const agner_register *found):
     contacts = [_contact(&found.contacts[n]) for n in range(found.n_contacts)]
     answers = [_answer(found.answers[n]) for n in range(found.n_answers)]
     return Register(
-        source, port, transport, _text(found.user), _text(found.call_id), found.cseq, _text(found.branch), contacts,
+        source, port, transport, _text(found.user), _text(found.sender), _text(found.call_id), found.cseq, _text(found.branch), contacts,
         bool(found.is_star), None if found.expires_s < 0 else found.expires_s,
         [_text(found.paths[n]) for n in range(found.n_paths)],
         [_text(found.required[n]) for n in range(found.n_required)],

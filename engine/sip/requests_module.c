@@ -126,12 +126,14 @@ static pj_bool_t take_header(agner_register *found, pjsip_hdr *header, pj_pool_t
 static pj_bool_t take_apart(agner_register *found, const pjsip_rx_data *rdata, const pjsip_uri *uri)
 {
     const pjsip_msg *msg = rdata->msg_info.msg;
-    const void *to = pjsip_uri_get_uri(uri);
+    const void *to = pjsip_uri_get_uri(uri), *from = pjsip_uri_get_uri(rdata->msg_info.from->uri);
     memset(found, 0, sizeof *found);
     if (!PJSIP_URI_SCHEME_IS_SIP(to) && !PJSIP_URI_SCHEME_IS_SIPS(to))
         return PJ_FALSE;
     found->flow = flow_of(rdata);
     found->user = ((const pjsip_sip_uri *)to)->user;
+    if (PJSIP_URI_SCHEME_IS_SIP(from) || PJSIP_URI_SCHEME_IS_SIPS(from))
+        found->sender = ((const pjsip_sip_uri *)from)->user;
     found->call_id = rdata->msg_info.cid->id;
     found->branch = rdata->msg_info.via->branch_param;
     found->cseq = rdata->msg_info.cseq->cseq;
@@ -241,7 +243,7 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
         return PJ_TRUE;
     if (rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD && !rdata->msg_info.to->tag.slen) {
         agner_flow flow = flow_of(rdata);
-        if (agner_is_repeated(rdata) || !requests.tell.is_phone(&flow))
+        if (agner_is_repeated(rdata) || !requests.tell.may_dial(&flow))
             return PJ_FALSE;
         if (refuse_invite(rdata))
             return PJ_TRUE;

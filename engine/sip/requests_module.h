@@ -23,10 +23,11 @@ typedef struct agner_flow {
     const char *transport; /* udp, tcp, tls */
 } agner_flow;
 
-/* Valid during the callback. What is not there is empty. `user`: of To; of an INVITE, of the Request-URI. */
+/* Valid during the callback. What is not there is empty. `user`: of To; of an INVITE, of the Request-URI. `sender`: the
+ * user of From. */
 typedef struct agner_register {
     agner_flow flow;
-    pj_str_t user, call_id, branch, user_agent;
+    pj_str_t user, sender, call_id, branch, user_agent;
     long cseq;
     int expires_s; /* -1: no header */
     pj_bool_t is_star;
@@ -48,9 +49,10 @@ typedef struct agner_listeners {
     void (*on_pong)(unsigned long long number, int status, const agner_flow *);
     void (*on_closed)(const agner_flow *);
     pj_bool_t (*is_phone)(const agner_flow *); /* a phone that logged in sends from here */
+    pj_bool_t (*may_dial)(const agner_flow *); /* the same, or a phone that logged in is behind a proxy there */
     /* The call by pjsua's number, the value of Refer-To, CSeq. The status to answer with; 0: it may pass. */
     int (*on_refer)(int slot, const pj_str_t *refer_to, long cseq);
-    void (*on_invite)(const agner_register *, agner_reply *); /* of such a phone; status 0: it may pass */
+    void (*on_invite)(const agner_register *, agner_reply *); /* from where one may dial; status 0: it may pass */
 } agner_listeners;
 
 /* After libInit. */

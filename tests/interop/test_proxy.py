@@ -1,5 +1,5 @@
-"""Kamailio in front of the switch, in every dialog (Record-Route): callers come through it, phones log in through it
-(Path, RFC 3327), and calls go out through it.
+"""Kamailio in front of the switch, in every dialog (Record-Route): callers come through it, phones log in and dial
+through it (Path, RFC 3327), and calls go out through it.
 """
 
 import itertools
@@ -13,12 +13,14 @@ import yaml
 from tests.interop.house import House, Way, heard, settle
 from tests.interop.kamailio import Kamailio
 from tests.interop.talk import talk_with_a_hold
+from tests.interop.test_colleagues import DIALS
 from tests.live.ear import AGENT, CALLER
 from tests.live.floor import HOST, Daemon, until
 
 PROXY = "127.0.0.40"
 PROXY_PORT, CALLED_PORT = 15950, 15952
 AT = f"{PROXY}:{PROXY_PORT}"
+NO_TRUNK = f"127.0.0.41:{PROXY_PORT}"  # a proxy that has phones behind it and is no trunk
 OUT = "110"  # leads out through the proxy
 ANIS = itertools.count(5100)
 
@@ -32,6 +34,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     written["numbers"][int(OUT)] = "out"
     written["plans"]["out"] = ["answer", {"transfer": "trunk:carrier/4711", "ring for": "5s"}, "hang up"]
     plans.write_text(yaml.safe_dump(written, sort_keys=False))
+    (plans.parent / "dialling.yaml").write_text(yaml.safe_dump(DIALS))
     daemon.start()
     yield daemon
     daemon.close()
@@ -83,4 +86,30 @@ def test_a_call_out_through_the_proxy(house: House, proxy: Kamailio, program: st
     calling.until_gone()
     cdr = house.daemon.cdr(ani)
     assert cdr["status"] == 200 and proxy.n_passed("BYE") == 2
+    assert (heard(calling), heard(called)) == ({AGENT}, {CALLER})
+
+
+@pytest.mark.parametrize("at", [AT, NO_TRUNK], ids=["trunk", "no trunk"])
+@pytest.mark.parametrize(
+    ("dials", "is_called"),
+    [(Way("baresip"), Way("linphone", "tcp")), (Way("linphone", "tcp"), Way("baresip"))],
+    ids=lambda way: str(way).replace(" ", "-"),
+)
+def test_agents_behind_the_proxy_call_each_other(house: House, tmp_path: Path, dials: Way, is_called: Way, at: str):
+    """Each dials with the agent's password, from an address that the agent shares with everybody behind the proxy."""
+    daemon = house.daemon
+    with Kamailio(tmp_path / "kamailio", at, f"{HOST}:{daemon.port}", f"{HOST}:{CALLED_PORT}") as proxy:
+        called = house.agent(replace(is_called, proxy=at), "1002", AGENT)
+        calling = house.agent(replace(dials, proxy=at), "1001", CALLER)
+        assert house.row("1001")["path"] and house.row("1002")["path"]
+        calling.dial(f"sip:1002@{at};transport={dials.transport}")
+        house.talk_for(0.8, "TRANSFERRED")
+        (row,) = daemon.ask("calls")
+        assert (row["ani"], row["trunk"] or "") == ("1001", "")
+        calling.hold()
+        calling.resume()
+        house.talk_for(2.0, "TRANSFERRED")
+        called.hang_up()
+        calling.until_gone()
+        assert proxy.n_passed("BYE") == 2
     assert (heard(calling), heard(called)) == ({AGENT}, {CALLER})

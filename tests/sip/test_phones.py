@@ -14,6 +14,7 @@ from engine.sip import gate as gate_module
 from tests.sip.peers import CALLER, HOST, PORT
 from tests.sip.phones import SDP, Kept, Phone, Room
 
+PATH = "Supported: path\r\nPath: <sip:127.0.0.9:5070;lr>"
 NAT = "sip:1001@10.1.2.3:5060"  # what a phone behind a NAT says of itself
 
 
@@ -165,7 +166,20 @@ def test_outbound_and_path(room: Room, phone: Callable[..., Phone]):
     assert status == 200
     assert "Require: outbound" in text and "Path: <sip:edge@127.0.0.9;lr>" in text
     assert '+sip.instance="<urn:uuid:0001>";reg-id=1' in text
-    assert room.phones._direct == {}, "nobody's address is taken for the proxy's"
+    assert room.phones._whereabouts.direct == {}, "nobody's address is taken for the proxy's"
+
+
+def test_a_proxys_address_is_known_as_long_as_a_phone_is_behind_it(room: Room, phone: Callable[..., Phone]):
+    one, other = phone(), phone(user="1002")
+    places = room.phones._whereabouts
+    for each in (one, other):
+        assert each.register(header=PATH)[0] == 200
+    assert one.register(header=PATH)[0] == 200, "a refresh counts once"
+    assert ("127.0.0.9", 1, "tcp") in places and places.proxies == {"127.0.0.9": 2}
+    assert one.register(header="")[0] == 200, "not behind it any more"
+    assert places.proxies == {"127.0.0.9": 1} and ("127.0.0.9", one.port, "udp") in places.direct
+    assert other.register(0)[0] == one.register(0)[0] == 200
+    assert not places and ("127.0.0.9", 1, "tcp") not in places
 
 
 # ---- being there
@@ -452,6 +466,79 @@ def test_a_count_once_taken_is_stale_and_an_invite_sent_again_is_one_call(room: 
     room.endpoint.reject(leg, 486)
     room.silence(0.2)
     assert [type(event) for _, event in room.heard] == [e.CallArrived, e.LegEnded]
+
+
+def behind_a_proxy(phone: Callable[..., Phone], **how: Any) -> tuple[Phone, Phone]:
+    """A phone that has logged in through a proxy, and another connection of that proxy, which brings its calls."""
+    one, other = phone(**how), phone(**how)
+    assert one.register(header=PATH)[0] == 200
+    return one, other
+
+
+def test_a_phone_behind_a_proxy_dials(room: Room, phone: Callable[..., Phone]):
+    _, one = behind_a_proxy(phone)
+    challenged(one)
+    one.dial("1002", authorized=True)
+    wait(room, [one], lambda: room.heard)
+    call = room.next(e.CallArrived)
+    assert call.caller == Caller("1001", "1002", "", agent="1001")
+    one.in_call("CANCEL", "")
+    room.next(e.LegEnded)
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.9", HOST], ids=["proxy", "proxy that is a trunk"])
+def test_others_behind_the_proxy_are_not_taken_for_the_agent(room: Room, phone: Callable[..., Phone], ip: str):
+    """S5, S6: nobody dials without the password, whatever number."""
+    behind_a_proxy(phone, ip=ip)
+    stranger = phone(ip=ip, password="guess")
+    for number in ("1002", "00441234", "nobody"):
+        challenged(stranger, number)
+        stranger.dial(number, authorized=True)
+        status, text = stranger.response("INVITE", 300)
+        assert status == 401
+        stranger.in_call("ACK", text)
+    assert room.heard == []
+
+
+def test_an_agent_who_has_not_logged_in_through_the_proxy_does_not_dial_through_it(
+    room: Room, phone: Callable[..., Phone]
+):
+    _, one = behind_a_proxy(phone)
+    logged_in(phone, user="1002", ip="127.0.0.10")
+    challenged(one)
+    one.user = "1002"
+    one.dial("1003", authorized=True)
+    assert one.response("INVITE", 300)[0] == 403 and room.heard == []
+
+
+def test_a_proxy_that_is_a_trunk_brings_calls_of_others_too(room: Room, phone: Callable[..., Phone]):
+    """Nobody but an agent who has logged in through it is asked; and none of its callers is an agent."""
+    _, one = behind_a_proxy(phone, ip=HOST)
+    caller = phone(ip=HOST, user="13800000001")
+    caller.dial("100")
+    wait(room, [caller], lambda: room.heard)
+    call = room.next(e.CallArrived)
+    assert (call.caller.trunk, call.caller.ani, call.caller.agent) == ("carrier", "13800000001", "")
+    caller.in_call("CANCEL", "")
+    room.next(e.LegEnded)
+    room.heard.clear()
+    challenged(one)
+    assert room.heard == []
+    one.dial("1002", authorized=True)
+    wait(room, [one], lambda: room.heard)
+    assert room.next(e.CallArrived).caller == Caller("1001", "1002", "", agent="1001")
+    one.in_call("CANCEL", "")
+    room.next(e.LegEnded)
+
+
+def test_a_ban_holds_where_the_phone_is_at_a_trunks_address(room: Room, phone: Callable[..., Phone]):
+    one = logged_in(phone, ip=HOST)
+    challenged(one)
+    for _ in range(20):
+        gate_module.login_failed(HOST)
+    one.dial("1002", authorized=True)
+    assert one.response("INVITE", 300)[0] == 403 and room.heard == []
+    assert gate_module.lift(HOST)
 
 
 def test_wrong_passwords_ban_the_address_from_calling_too(room: Room, phone: Callable[..., Phone]):

@@ -43,7 +43,7 @@ class Desk:
     def request(self, *contacts: Contact, **changes: Any) -> Register:
         self.n += 1
         base = Register(
-            *(HOME, 5060, "udp", "1001", "call", self.n, f"z9hG4bK{self.n}", list(contacts), False),
+            *(HOME, 5060, "udp", "1001", "1001", "call", self.n, f"z9hG4bK{self.n}", list(contacts), False),
             *(None, [], [], [], "phone/1", []),
         )
         request = base._replace(**changes)
