@@ -67,7 +67,10 @@ parts = [
     part("benchmarks.generator.source", "rtp_*.c", "stamp.c", compile_args=["-O2"]),
     part("engine.media.rings", compile_args=["-O2"]),
     *on_pjsip("engine.media.ports", "*_port.c", "rtp_*.c", "silence.c"),
-    *on_pjsip("engine.sip.gate", "gate_module.c", "addresses.c", "connections.c", "refusals.c", "shape.c", "sources.c"),
+    *on_pjsip(
+        *("engine.sip.gate", "gate_module.c", "addresses.c", "connections.c", "methods.c", "refusals.c", "shape.c"),
+        "sources.c",
+    ),
     *on_pjsip("engine.sip.large", "addresses.c"),
     *on_pjsip("engine.sip.requests", "requests_module.c", "shape.c"),
     *on_pjsip("engine.sip.slots"),

@@ -3,6 +3,7 @@
 
 #include "addresses.h"
 #include "connections.h"
+#include "methods.h"
 #include "transports.h"
 
 #include <pj/string.h>
@@ -195,6 +196,16 @@ static pj_bool_t refuse_register(pjsip_rx_data *rdata, const unsigned char bytes
     return PJ_FALSE;
 }
 
+static pj_bool_t pass(pjsip_rx_data *rdata)
+{
+    if (agner_is_unused(rdata)) {
+        answer_with(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, agner_allow(gate.endpoint, rdata->tp_info.pool));
+        return PJ_TRUE;
+    }
+    gate.counts[AGNER_PASSED] += 1;
+    return PJ_FALSE;
+}
+
 static pj_bool_t on_request(pjsip_rx_data *rdata)
 {
     double now_s = agner_gate_now();
@@ -220,10 +231,8 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
             tell(AGNER_FOREIGN, rdata);
             return PJ_TRUE;
         }
-        if (mark) {
-            gate.counts[AGNER_PASSED] += 1;
-            return PJ_FALSE;
-        }
+        if (mark)
+            return pass(rdata);
     }
     if (gate.takes_registers && rdata->msg_info.msg->line.req.method.id == PJSIP_REGISTER_METHOD)
         return refuse_register(rdata, bytes, group, now_s);
@@ -245,20 +254,18 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
     }
     if (is_new_call(rdata) && refuse_call(rdata, group, now_s))
         return PJ_TRUE;
-    gate.counts[AGNER_PASSED] += 1;
-    return PJ_FALSE;
+    return pass(rdata);
 }
 
 static pj_bool_t on_leftover(pjsip_rx_data *rdata)
 {
     const pjsip_request_line *line = &rdata->msg_info.msg->line.req;
-    const pjsip_hdr *allow = pjsip_endpt_get_capability(gate.endpoint, PJSIP_H_ALLOW, NULL);
     if (!PJSIP_URI_SCHEME_IS_SIP(line->uri) && !PJSIP_URI_SCHEME_IS_SIPS(line->uri) && !PJSIP_URI_SCHEME_IS_TEL(line->uri))
         answer(rdata, PJSIP_SC_UNSUPPORTED_URI_SCHEME); /* RFC 3261 section 8.2.2.1 */
     else if (line->method.id == PJSIP_OTHER_METHOD)
         answer(rdata, PJSIP_SC_NOT_IMPLEMENTED);
     else
-        answer_with(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, allow ? pjsip_hdr_clone(rdata->tp_info.pool, allow) : NULL);
+        answer_with(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, agner_allow(gate.endpoint, rdata->tp_info.pool));
     return PJ_TRUE;
 }
 
@@ -274,13 +281,6 @@ static pj_status_t on_sent(pjsip_tx_data *tdata)
     return PJ_SUCCESS;
 }
 
-/* Enough of the message was parsed to answer it. */
-static pj_bool_t is_answerable(const pjsip_rx_data *rdata)
-{
-    return rdata->msg_info.msg && rdata->msg_info.msg->type == PJSIP_REQUEST_MSG && rdata->msg_info.via &&
-           rdata->msg_info.from && rdata->msg_info.to && rdata->msg_info.cid && rdata->msg_info.cseq;
-}
-
 /* A message that does not parse: PJSIP drops it, and tells (pjsip/patches/dropped-message.patch). A known sender of a
  * request learns so, as RFC 3261 section 8.2 and RFC 4475 want; a stranger is refused as for any other request. */
 static void on_garbage(pjsip_tp_dropped_data *dropped)
@@ -294,7 +294,7 @@ static void on_garbage(pjsip_tp_dropped_data *dropped)
     if (group_of(bytes) == AGNER_STRANGER) {
         if (agner_sources_refuse(gate.strangers, agner_key_of(bytes), agner_gate_now()) == AGNER_BANNED_NOW)
             gate.counts[AGNER_BANS] += 1;
-    } else if (is_answerable(rdata)) {
+    } else if (agner_is_answerable(rdata)) {
         tell(AGNER_GARBAGE, rdata);
         pj_strdup2(rdata->tp_info.pool, &rdata->msg_info.via->recvd_param, rdata->pkt_info.src_name);
         if (rdata->msg_info.via->rport_param == 0)
@@ -315,6 +315,7 @@ pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *ru
         return PJ_ENOMEM;
     gate.endpoint = endpoint;
     agner_gate_set_rules(rules);
+    agner_disallow_unused(endpoint);
     pjsip_tpmgr_set_drop_data_cb(pjsip_endpt_get_tpmgr(endpoint), &on_garbage);
     status = pjsip_endpt_register_module(endpoint, &module);
     return status == PJ_SUCCESS ? pjsip_endpt_register_module(endpoint, &leftovers) : status;

@@ -34,6 +34,12 @@ pj_bool_t agner_is_absurd(const pjsip_rx_data *rdata, const agner_shape *most)
            count_lines(text, end, "--") > most->max_parts;
 }
 
+pj_bool_t agner_is_answerable(const pjsip_rx_data *rdata)
+{
+    return rdata->msg_info.msg && rdata->msg_info.msg->type == PJSIP_REQUEST_MSG && rdata->msg_info.via &&
+           rdata->msg_info.from && rdata->msg_info.to && rdata->msg_info.cid && rdata->msg_info.cseq;
+}
+
 static int body_length(const pjsip_rx_data *rdata)
 {
     const char *text = rdata->msg_info.msg_buf, *end = text + rdata->msg_info.len;

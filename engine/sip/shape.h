@@ -15,6 +15,8 @@ pj_bool_t agner_is_absurd(const pjsip_rx_data *, const agner_shape *most);
 pj_bool_t agner_is_inconsistent(const pjsip_rx_data *);
 /* It requires an extension that is not there: 420, with the header to send back. */
 pj_bool_t agner_needs_unknown(pjsip_endpoint *, pjsip_rx_data *, pjsip_unsupported_hdr **unknown);
+/* Of what does not parse: enough of it did to answer it. */
+pj_bool_t agner_is_answerable(const pjsip_rx_data *);
 /* It was sent before: PJSIP's transaction layer knows it. */
 pj_bool_t agner_is_repeated(pjsip_rx_data *);
 

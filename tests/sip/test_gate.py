@@ -1,5 +1,7 @@
 """The gate before PJSIP: what comes from strangers, what has an absurd shape, what comes too fast. Real datagrams."""
 
+import operator
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +10,7 @@ import pytest
 
 from engine.callflow import events as e
 from engine.callflow import settings
-from engine.sip import gate
+from engine.sip import gate, library
 from tests.sip.peers import HOST, PORT, Ear, RawCaller, Sipp, got, invite, pause, request, sdp
 from tests.sip.test_torture import is_alive
 
@@ -192,6 +194,67 @@ def test_a_call_goes_on_though_a_stranger_knows_its_tags(ear, sender, sipp: Call
     ear.next(e.LegEnded)
     ear.until(caller.done)
     assert caller.passed()
+
+
+# ---- what nobody here has a use for
+
+ALLOWED = {"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK", "REFER"}
+UNUSED = {
+    "SUBSCRIBE": "Event: {event}\nExpires: 3600\n",
+    "NOTIFY": "Event: {event}\nSubscription-State: active\n",
+    "PUBLISH": "Event: {event}\nExpires: 3600\n",
+    "MESSAGE": "",
+}
+
+
+def header(text: str, name: str) -> set[str]:
+    """Its values."""
+    lines = [line.partition(":")[2] for line in text.split("\r\n") if line.startswith(f"{name}:")]
+    return {value.strip() for line in lines for value in line.split(",")}
+
+
+def in_pjsip() -> tuple[int, int]:
+    """Transactions and dialogs."""
+    return library.C.pjsip_tsx_layer_get_tsx_count(), library.C.pjsip_ua_get_dlg_set_count()
+
+
+@pytest.mark.parametrize("method", UNUSED)
+@pytest.mark.parametrize("event", ["presence", "message-summary", "refer", "dialog"])
+def test_presence_messages_and_news_are_405_and_leave_nothing(ear, sender, method, event):
+    """RFC 3261 section 8.2.1: known, and not supported. PJSIP would answer 200 to most, and keep the subscriptions."""
+    known, before = sender(HOST), in_pjsip()
+    known.send(method, head=UNUSED[method].format(event=event))
+    (answer,) = known.heard(ear)
+    assert answer.startswith("SIP/2.0 405 ") and header(answer, "Allow") == ALLOWED
+    assert all(map(operator.le, in_pjsip(), before)) and ear.heard == []
+
+
+def test_a_method_that_nobody_knows_is_501(ear, sender):
+    known = sender(HOST)
+    known.send("BREAKDANCE")
+    (answer,) = known.heard(ear)
+    assert answer.startswith("SIP/2.0 501 ") and ear.heard == []
+
+
+def test_options_tells_what_is_allowed(ear, sender):
+    known = sender(HOST)
+    known.send("OPTIONS")
+    (answer,) = known.heard(ear)
+    assert answer.startswith("SIP/2.0 200 ") and header(answer, "Allow") == ALLOWED
+    assert header(answer, "Allow-Events") == {"refer"}
+
+
+def test_nor_do_they_reach_anybody_inside_a_call(ear, sipp: Callable[..., Sipp]):
+    answer_all(ear)
+    inside = [request(method, n).replace("Content-Length", UNUSED[method].format(event="presence") + "Content-Length")
+              for n, method in enumerate(UNUSED, 2)]  # fmt: skip
+    steps = [step for one in inside for step in (one, got(405))]
+    caller = sipp(invite(), got(100, True), got(200), request("ACK"), *steps, request("BYE", 9), got(200))
+    ear.next(e.LegEnded)
+    ear.until(caller.done)
+    assert caller.passed()
+    told = re.findall(r"^Allow: (.*?)\r?$", caller.sent_and_received(), re.MULTILINE)
+    assert len(told) > len(UNUSED) and {frozenset(line.split(", ")) for line in told} == {frozenset(ALLOWED)}
 
 
 def test_more_calls_a_second_than_a_trunk_may_bring_get_503(ear):

@@ -31,7 +31,7 @@ RIGHT: dict[str, set[int | None]] = {
     "dblreq": {405, 401, 404},
     "semiuri": {200},
     "transports": {200},
-    "mpart01": {200, 405, 415},
+    "mpart01": {405},
     "unreason": {None},
     "noreason": {None},
     # 3.1.2 invalid
