@@ -1,7 +1,8 @@
-"""TCP connections that bring nothing, bring it slowly, or end: none stays, and calls over UDP do not notice."""
+"""TCP and TLS connections that bring nothing, bring it slowly, or end: none stays, and calls over UDP do not notice."""
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from engine.callflow import events as e
 from engine.callflow import settings
 from tests.siege.flood import SDP
 from tests.siege.flood import request as message
-from tests.sip.peers import HOST, PORT, Ear, RawCaller, got, invite, n_descriptors, pause, request, sdp
+from tests.sip.peers import HOST, PORT, Ear, RawCaller, certificate, got, invite, n_descriptors, pause, request, sdp
 
 N = 300
 FIRST_S = 10.0  # PJSIP_TRANSPORT_SERVER_IDLE_TIME_FIRST
@@ -21,22 +22,25 @@ STRANGER = "127.0.0.66"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Ear]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ear]:
     ear = Ear()
-    ear.start(gate=settings.Gate(ban_after=BAN_AFTER, ban_s=1.0))
+    tls = settings.Tls(PORT + 1, *certificate(tmp_path_factory.mktemp("tls"), HOST))
+    ear.start(gate=settings.Gate(ban_after=BAN_AFTER, ban_s=1.0), tls=tls)
     yield ear
     ear.endpoint.close()
     assert ear.endpoint.n_legs() == 0
 
 
 class Connection:
+    transport, port = "TCP", PORT
+
     def __init__(self, source: str) -> None:
         self.line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.line.bind((source, 0))
         self.line.setblocking(False)
         self.at = source
         with contextlib.suppress(BlockingIOError):
-            self.line.connect((HOST, PORT))
+            self.line.connect((HOST, self.port))
 
     def is_open(self) -> bool:
         """Not closed by the engine; what it said is thrown away."""
@@ -49,11 +53,30 @@ class Connection:
 
     def send(self, method: str, n: int) -> None:
         data = message(method, self.at, n, body=SDP.format(at=HOST) if method == "INVITE" else "")
-        self.line.sendall(data.replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP"))
+        self.line.sendall(data.replace(b"SIP/2.0/UDP", f"SIP/2.0/{self.transport}".encode()))
 
     def drip(self, byte: bytes) -> None:
         with contextlib.suppress(OSError):
             self.line.send(byte)
+
+
+class Secret(Connection):
+    """The same over TLS."""
+
+    transport, port = "TLS", PORT + 1
+
+    def shake_hands(self, ear: Ear) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.line = context.wrap_socket(self.line, do_handshake_on_connect=False)
+        ear.until(self._has_shaken)
+
+    def _has_shaken(self) -> bool:
+        try:
+            self.line.do_handshake()  # type: ignore[attr-defined]
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        return True
 
 
 @contextlib.contextmanager
@@ -69,9 +92,9 @@ def connections(ear: Ear, n: int, source: str = STRANGER) -> Iterator[list[Conne
 
 
 def engines_sockets(state: str) -> int:
-    """Of the engine's port, in this state of TCP."""
+    """Of the engine's ports, in this state of TCP."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[1].endswith(f":{PORT:04X}") and row[3] == state for row in rows)
+    return sum(row[1].endswith((f":{PORT:04X}", f":{PORT + 1:04X}")) and row[3] == state for row in rows)
 
 
 @pytest.mark.timeout(60)
@@ -97,14 +120,23 @@ def test_half_of_them_silent_and_half_slow(ear, sipp):
         assert caller.passed() and len(ear.all(e.CallerAnswered)) == n_calls
 
 
-def test_a_connection_that_the_far_side_closed_is_closed(ear):
+KINDS = (Connection, Secret, "TLS without a word")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_connection_that_the_far_side_closed_is_closed(ear, kind):
     """With a transaction that wants its ACK over it, which nobody sends. Unpatched, the socket stays for 32 s."""
     before = n_descriptors()
-    caller = Connection(HOST)
+    caller = Connection(HOST) if kind is Connection else Secret(HOST)
     ear.until(lambda: n_descriptors() == before + 2)
-    caller.send("INVITE", 1)
+    if isinstance(caller, Secret):
+        caller.shake_hands(ear)
+    caller.send("INVITE", 100 + KINDS.index(kind))
     ear.endpoint.reject(ear.next(e.CallArrived).leg, 486)
     ear.until(lambda: b"486" in received(caller))
+    if kind is Secret:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            caller.line.unwrap()  # type: ignore[attr-defined]  # close_notify
     caller.line.close()
     ear.until(lambda: n_descriptors() == before, within_s=2)
     assert engines_sockets("08") == 0, "CLOSE-WAIT"
@@ -114,7 +146,7 @@ def test_a_connection_that_the_far_side_closed_is_closed(ear):
 def received(connection: Connection) -> bytes:
     try:
         return connection.line.recv(65535)
-    except BlockingIOError:
+    except (BlockingIOError, ssl.SSLWantReadError):
         return b""
 
 
