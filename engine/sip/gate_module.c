@@ -15,7 +15,6 @@
 #define N_GROUPS 256
 
 static pj_bool_t on_request(pjsip_rx_data *rdata);
-static pj_bool_t on_leftover(pjsip_rx_data *rdata);
 static pj_status_t on_sent(pjsip_tx_data *tdata);
 
 static pjsip_module module = {
@@ -25,14 +24,6 @@ static pjsip_module module = {
     .on_rx_request = &on_request,
     .on_tx_request = &on_sent,
     .on_tx_response = &on_sent,
-};
-
-/* Behind everybody else: PJSIP leaves a request that no module took without an answer. */
-static pjsip_module leftovers = {
-    .name = {"mod-agner-leftovers", 19},
-    .id = -1,
-    .priority = PJSIP_MOD_PRIORITY_APPLICATION + 32,
-    .on_rx_request = &on_leftover,
 };
 
 /* A bucket of new calls for a trunk, and one of answers for all strangers. */
@@ -198,10 +189,8 @@ static pj_bool_t refuse_register(pjsip_rx_data *rdata, const unsigned char bytes
 
 static pj_bool_t pass(pjsip_rx_data *rdata)
 {
-    if (agner_is_unused(rdata)) {
-        answer_with(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, agner_allow(gate.endpoint, rdata->tp_info.pool));
+    if (agner_refuse_unused(rdata))
         return PJ_TRUE;
-    }
     gate.counts[AGNER_PASSED] += 1;
     return PJ_FALSE;
 }
@@ -257,18 +246,6 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
     return pass(rdata);
 }
 
-static pj_bool_t on_leftover(pjsip_rx_data *rdata)
-{
-    const pjsip_request_line *line = &rdata->msg_info.msg->line.req;
-    if (!PJSIP_URI_SCHEME_IS_SIP(line->uri) && !PJSIP_URI_SCHEME_IS_SIPS(line->uri) && !PJSIP_URI_SCHEME_IS_TEL(line->uri))
-        answer(rdata, PJSIP_SC_UNSUPPORTED_URI_SCHEME); /* RFC 3261 section 8.2.2.1 */
-    else if (line->method.id == PJSIP_OTHER_METHOD)
-        answer(rdata, PJSIP_SC_NOT_IMPLEMENTED);
-    else
-        answer_with(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, agner_allow(gate.endpoint, rdata->tp_info.pool));
-    return PJ_TRUE;
-}
-
 /* Whom we talk to in a dialog is known in that dialog: a phone that no network names, a proxy on the way. */
 static pj_status_t on_sent(pjsip_tx_data *tdata)
 {
@@ -281,14 +258,31 @@ static pj_status_t on_sent(pjsip_tx_data *tdata)
     return PJ_SUCCESS;
 }
 
+/* Newlines between messages: of a phone that keeps its connection up, and wants to know whether it is. */
+static void on_newlines(pjsip_transport *transport, pj_size_t length)
+{
+    const pj_sockaddr *far = &transport->key.rem_addr;
+    char address[PJ_INET6_ADDRSTRLEN];
+    unsigned char bytes[16];
+    if (!PJSIP_TRANSPORT_IS_RELIABLE(transport) || length < AGNER_PING_CHARS)
+        return;
+    agner_bytes_of(far, bytes);
+    if (group_of(bytes) != AGNER_STRANGER ||
+        (gate.rules.is_phone && gate.rules.is_phone(pj_sockaddr_print(far, address, sizeof address, 0),
+                                                    pj_sockaddr_get_port(far), agner_name_of(transport))))
+        agner_pong(transport);
+}
+
 /* A message that does not parse: PJSIP drops it, and tells (pjsip/patches/dropped-message.patch). A known sender of a
  * request learns so, as RFC 3261 section 8.2 and RFC 4475 want; a stranger is refused as for any other request. */
 static void on_garbage(pjsip_tp_dropped_data *dropped)
 {
     pjsip_rx_data *rdata = dropped->rdata;
     unsigned char bytes[16];
-    if (!rdata)
+    if (!rdata) {
+        on_newlines(dropped->tp, dropped->len);
         return;
+    }
     gate.counts[AGNER_GARBAGE] += 1;
     agner_bytes_of(&rdata->pkt_info.src_addr, bytes);
     if (group_of(bytes) == AGNER_STRANGER) {
@@ -315,10 +309,9 @@ pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *ru
         return PJ_ENOMEM;
     gate.endpoint = endpoint;
     agner_gate_set_rules(rules);
-    agner_disallow_unused(endpoint);
     pjsip_tpmgr_set_drop_data_cb(pjsip_endpt_get_tpmgr(endpoint), &on_garbage);
     status = pjsip_endpt_register_module(endpoint, &module);
-    return status == PJ_SUCCESS ? pjsip_endpt_register_module(endpoint, &leftovers) : status;
+    return status == PJ_SUCCESS ? agner_methods_open(endpoint) : status;
 }
 
 /* PJSIP destroys its modules with the endpoint; this lets go of what is ours. */
@@ -328,7 +321,8 @@ void agner_gate_close(void)
     agner_sources_destroy(gate.logins);
     free(gate.networks);
     memset(&gate, 0, sizeof gate);
-    module.id = leftovers.id = -1;
+    agner_methods_close();
+    module.id = -1;
 }
 
 void agner_gate_set_rules(const agner_gate_rules *rules)

@@ -1,14 +1,14 @@
-/* Methods that PJSIP knows and nobody here has a use for: it would take presence, messages and news of message boxes from
- * everybody, answer 200, and keep subscriptions. */
+/* Requests that nobody here has a use for. PJSIP knows some of them: it would take presence, messages and news of message
+ * boxes from everybody, answer 200, and keep subscriptions. Others it would leave without an answer. */
 #ifndef AGNER_METHODS_H
 #define AGNER_METHODS_H
 
 #include <pjsip.h>
 
-pj_bool_t agner_is_unused(const pjsip_rx_data *);
-/* From now on nobody is told that they are known. After libInit. */
-void agner_disallow_unused(pjsip_endpoint *);
-/* The Allow of a 405 (RFC 3261 section 21.4.6). */
-pjsip_hdr *agner_allow(pjsip_endpoint *, pj_pool_t *);
+/* After libInit: nobody is told any more that they are known. */
+pj_status_t agner_methods_open(pjsip_endpoint *);
+void agner_methods_close(void);
+/* PJ_TRUE: it was one of them, and was answered. */
+pj_bool_t agner_refuse_unused(pjsip_rx_data *);
 
 #endif

@@ -20,7 +20,9 @@ from engine.callflow.settings import Registrar as Settings
 from engine.callflow.settings import bracketed
 from engine.sip.digest import Authorization, Digest, Verdict
 
-SUPPORTED = ("path", "outbound")
+SUPPORTED = ("path",)
+# RFC 5626, where a phone can ask whether its flow is up: by a connection (connections.c). By UDP it would ask in STUN.
+OVER_CONNECTIONS = (*SUPPORTED, "outbound")
 DEFAULT_EXPIRES_S = 3600  # RFC 3261 section 10.2.1.1
 LONGEST_PATH = 512
 LONGEST_AGENT = 64  # of User-Agent; the rest is cut
@@ -177,7 +179,7 @@ class Registrar:
         return (*request[:3], request.branch, request.call_id, request.cseq, responses)
 
     def _serve(self, request: Register, user: str, now: float) -> Answer:
-        if unknown := [name for name in request.require if name.lower() not in SUPPORTED]:
+        if unknown := [name for name in request.require if name.lower() not in supported(request)]:
             raise Refused(420, "Bad Extension", ("Unsupported", ", ".join(unknown)))
         if request.user != user or user not in self._agents:
             raise Refused(403, "Forbidden")
@@ -243,9 +245,10 @@ class Registrar:
     def _ok(self, request: Register, now: float) -> Answer:
         headers = [("Contact", _contact(binding, now)) for binding in self.of(request.user)]
         headers += [("Path", path) for path in request.path]
-        headers.append(("Supported", ", ".join(SUPPORTED)))
+        headers.append(("Supported", ", ".join(supported(request))))
         wants_outbound = "outbound" in {name.lower() for name in (*request.supported, *request.require)}
-        if wants_outbound and any(contact.instance and contact.reg_id for contact in request.contacts):
+        has_outbound = wants_outbound and "outbound" in supported(request)
+        if has_outbound and any(contact.instance and contact.reg_id for contact in request.contacts):
             headers.append(("Require", "outbound"))  # RFC 5626 section 6
         return Answer(200, "OK", headers)
 
@@ -285,6 +288,10 @@ class Registrar:
                 heapq.heappush(self._due, (binding.expires_at, agent, key))
             else:
                 self._unbind(binding)
+
+
+def supported(request: Register) -> tuple[str, ...]:
+    return SUPPORTED if request.transport == "udp" else OVER_CONNECTIONS
 
 
 def key_of(uri: str, instance: str, reg_id: int) -> Key:

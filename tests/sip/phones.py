@@ -89,7 +89,7 @@ class Phone:
         self.got: list[str] = []  # requests
         self.is_mute = False  # answers no OPTIONS
         self.rings = 200  # how an INVITE is answered; 180: rings on
-        self._buffer = b""
+        self._buffer, self._n_pongs = b"", 0
 
     def close(self) -> None:
         self._socket.close()
@@ -248,6 +248,8 @@ class Phone:
                 else:
                     self._buffer += data
         found, self._responses = self._responses, []
+        while self._buffer.startswith(b"\r\n"):
+            self._n_pongs, self._buffer = self._n_pongs + 1, self._buffer[2:]
         while b"\r\n\r\n" in self._buffer:
             head, _, rest = self._buffer.partition(b"\r\n\r\n")
             length = int((re.search(rb"Content-Length:\s*(\d+)", head) or [0, 0])[1])
@@ -292,6 +294,11 @@ class Phone:
         if body:
             lines.append("Content-Type: application/sdp")
         self.transmit("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]))
+
+    def n_pongs(self) -> int:
+        """Newlines between messages of the engine."""
+        self.read()
+        return self._n_pongs
 
     def methods(self) -> list[str]:
         return [text.split()[0] for text in self.got]

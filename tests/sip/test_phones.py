@@ -160,7 +160,7 @@ def test_what_is_absurd_is_400(room: Room, phone: Callable[..., Phone]):
 
 
 def test_outbound_and_path(room: Room, phone: Callable[..., Phone]):
-    one = phone()
+    one = phone(tcp=True)
     contact = f'<{one.contact};ob>;reg-id=1;+sip.instance="<urn:uuid:0001>"'
     status, text = one.register(contact=contact, header="Supported: path, outbound\r\nPath: <sip:edge@127.0.0.9;lr>")
     assert status == 200
@@ -180,6 +180,19 @@ def test_a_proxys_address_is_known_as_long_as_a_phone_is_behind_it(room: Room, p
     assert places.proxies == {"127.0.0.9": 1} and ("127.0.0.9", one.port, "udp") in places.direct
     assert other.register(0)[0] == one.register(0)[0] == 200
     assert not places and ("127.0.0.9", 1, "tcp") not in places
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["phone", "stranger"])
+def test_a_phone_may_ask_whether_its_connection_is_up(room: Room, phone: Callable[..., Phone], is_known: bool):
+    """RFC 5626 section 3.5.1, also in front of a request; a stranger hears nothing."""
+    one = phone(tcp=True)
+    if is_known:
+        assert one.register()[0] == 200
+    one.transmit("\r\n\r\n")
+    wait(room, [], lambda: one.n_pongs() == is_known)
+    one.transmit("\r\n\r\n" + one.request(authorized=False))
+    assert one.answer()[0] == 401
+    assert one.n_pongs() == 2 * is_known
 
 
 # ---- being there

@@ -189,15 +189,24 @@ def test_the_same_contact(desk: Desk):
 def test_outbound(desk: Desk):
     """RFC 5626: the flow is the binding, whatever address it comes from; two flows of a phone are two."""
     first = at("a", instance="<urn:uuid:1>", reg_id=1)
-    found = desk.send(first, supported=["outbound", "path"])
-    assert values(found, "Require") == ["outbound"]
+    found = desk.send(first, supported=["outbound", "path"], transport="tcp")
+    assert values(found, "Require") == ["outbound"] and values(found, "Supported") == ["path, outbound"]
     assert values(found, "Contact") == ['<sip:a@10.0.0.1:5060>;expires=600;+sip.instance="<urn:uuid:1>";reg-id=1']
     desk.send(first._replace(uri="sip:a@10.9.9.9"), source="198.51.100.7")
     (binding,) = desk.registrar.of("1001")
     assert (binding.uri, binding.source) == ("sip:a@10.9.9.9", "198.51.100.7")
     desk.send(first._replace(reg_id=2))
     assert len(desk.uris()) == 2
-    assert values(desk.send(at("b")), "Require") == []
+    assert values(desk.send(at("b"), transport="tcp"), "Require") == []
+
+
+def test_outbound_over_udp_is_not_promised(desk: Desk):
+    """The phone would ask by STUN whether its flow is up, and nobody would answer."""
+    first = at("a", instance="<urn:uuid:1>", reg_id=1)
+    found = desk.send(first, supported=["outbound", "path"])
+    assert values(found, "Require") == [] and values(found, "Supported") == ["path"]
+    found = desk.send(first, require=["outbound"])
+    assert (found.status, values(found, "Unsupported")) == (420, ["outbound"])
 
 
 def test_path(desk: Desk):
