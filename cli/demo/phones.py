@@ -81,6 +81,7 @@ class Baresip:
         self.folder = folder.resolve() / f"baresip-{user}-{port}"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        host = f"[{address}]" if ":" in address else address
         self._on_event = on_event
         self._token = 0
         self._replies: dict[str, dict[str, Any]] = {}
@@ -92,7 +93,7 @@ class Baresip:
             "\n".join(
                 [
                     "poll_method epoll",
-                    f"sip_listen {address}:{port}",
+                    f"sip_listen {host}:{port}",
                     f"rtp_ports {rtp_ports}",
                     f"net_interface {address}",  # else it passes over loopback, which may be all there is
                     f"audio_source aufile,{self.folder / 'source.wav'}",
@@ -114,7 +115,7 @@ class Baresip:
         log_in += f';outbound="sip:{proxy};transport={transport}"' if proxy else ""
         audio = f"audio_codecs={codecs};ptime=20" + (f";mediaenc={encryption}" if encryption else "")
         (self.folder / "accounts").write_text(
-            f"<sip:{user}@{registrar or f'{address}:{port}'};transport={transport}>"
+            f"<sip:{user}@{registrar or f'{host}:{port}'};transport={transport}>"
             f";{log_in};answermode={mode};{audio}\n"
         )
         (self.folder / "contacts").write_text("")

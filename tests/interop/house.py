@@ -1,7 +1,7 @@
 """A daemon whose agents' phones log in, and for each test phones of makers we have nothing to do with.
 
-A Way says which program a party uses, and how it speaks. All phones are on 127.0.0.1, which is a trunk, too: so they
-also call in.
+A Way says which program a party uses, and how it speaks. All phones are on 127.0.0.1, or where their Way says; that is
+a trunk, too: so they also call in.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from cli.demo.phones import Baresip
+from engine.callflow.settings import bracketed
 from engine.records import passwords
 from tests.interop.linphone import Linphone
 from tests.live import ear
@@ -39,9 +40,11 @@ class Way:
     transport: str = "udp"
     encryption: str = ""  # of the audio: sdes, dtls; "may be" takes what is offered
     proxy: str = ""  # host:port
+    address: str = HOST
 
     def __str__(self) -> str:
-        return " ".join(word for word in (self.program, self.transport, self.encryption) if word)
+        words = self.program, self.transport, self.encryption, "" if self.address == HOST else self.address
+        return " ".join(word for word in words if word)
 
 
 def settle(folder: Path, **changes: Any) -> Daemon:
@@ -74,7 +77,7 @@ class House:
     def agent(self, way: Way, agent: str = "1001", says: int = ear.AGENT, **how: Any) -> Phone:
         """The agent's phone, logged in and ready for calls."""
         port = self.daemon.port + (way.transport == "tls")
-        phone = self.phone(way, agent, says, registrar=f"{HOST}:{port}", password=PASSWORD, **how)
+        phone = self.phone(way, agent, says, registrar=f"{bracketed(way.address)}:{port}", password=PASSWORD, **how)
         self.daemon.seat(agent)
         until(f"{way} of {agent} is ready\n{self.daemon.log()}", lambda: self.daemon.agent(agent)["state"] == "READY")
         return phone
@@ -83,11 +86,11 @@ class House:
         """A caller who dials at once."""
         phone = self.phone(way, ani, says, **how)
         port = self.daemon.port + (way.transport == "tls")
-        phone.dial(f"sip:{number}@{way.proxy or f'{HOST}:{port}'};transport={way.transport}")
+        phone.dial(f"sip:{number}@{way.proxy or f'{bracketed(way.address)}:{port}'};transport={way.transport}")
         return phone
 
     def phone(self, way: Way, user: str, says: int, **how: Any) -> Phone:
-        how |= {"says": says, "transport": way.transport, "certificate": self._certificate}
+        how |= {"says": says, "transport": way.transport, "certificate": self._certificate, "address": way.address}
         how["encryption"] = ENCRYPTION[way.program].get(way.encryption, "")
         if "registrar" in how:
             how["proxy"] = way.proxy
@@ -102,8 +105,8 @@ class House:
         until(f"{seconds:g} s {state}", lambda: any(row["state_s"] > seconds for row in rows(state)))
 
     def row(self, agent: str = "1001") -> dict[str, Any]:
-        """What is known of the agent's phone."""
-        return dict(next(row for row in self.daemon.ask("phones") if row["agent"] == agent))
+        """What is known of the agent's phone that came last: one of an earlier test may not have logged out."""
+        return dict([row for row in self.daemon.ask("phones") if row["agent"] == agent][-1])
 
     def close(self) -> None:
         self._phones.close()

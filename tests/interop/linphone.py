@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cli.demo.phones import stop
+from engine.callflow.settings import bracketed, is_v6
 from tests.live import ear
 from tests.live.floor import HOST, until
 
@@ -37,6 +38,7 @@ class Linphone:
         says: int,
         codec: str = "PCMA",
         transport: str = "udp",
+        address: str = HOST,
         registrar: str = "",
         password: str = "",
         proxy: str = "",
@@ -48,7 +50,7 @@ class Linphone:
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / ".local/share/linphone").mkdir(parents=True)  # it does not start without
         ear.write_tone(self.folder / "says.wav", says, SAYS_S)
-        sections = _settings(user, port, transport, encryption, certificate) | _codecs(codec)
+        sections = _settings(user, port, transport, address, encryption, certificate) | _codecs(codec)
         sections["auth_info_0"] = {"username": user, "passwd": password}
         if certificate:  # the switch asks for one, and linphonec then asks its user
             sections["auth_info_0"] |= {"client_cert_chain": certificate, "client_cert_key": certificate}
@@ -98,6 +100,14 @@ class Linphone:
         self.ask("resume 1")
         self.until(ESTABLISHED, n + 1)
 
+    def transfer(self, uri: str) -> None:
+        """Its first call, to somebody who is not on the line."""
+        self.ask(f"transfer 1 {uri}")
+
+    def transfer_to_consulted(self) -> None:
+        """Its first call, to whom it has called since."""
+        self.ask("transfer 1 --to-call 2")
+
     # ---- what it saw and heard
 
     def log(self) -> str:
@@ -132,16 +142,18 @@ class Linphone:
             self._process.stdin.close()
 
 
-def _settings(user: str, port: int, transport: str, encryption: str, certificate: Path | None) -> Sections:
+def _settings(
+    user: str, port: int, transport: str, address: str, encryption: str, certificate: Path | None
+) -> Sections:
     ports = {"sip_port": 0, "sip_tcp_port": 0, "sip_tls_port": 0}
     ports["sip_port" if transport == "udp" else f"sip_{transport}_port"] = port
     media = RTP_FROM + port % 240 * 4
     sip = {
         **ports,
-        "bind_address": HOST,
-        "use_ipv6": 0,
+        "bind_address": address,
+        "use_ipv6": int(is_v6(address)),
         "ipv6_migration_done": 1,  # else it takes the line above back
-        "contact": f"sip:{user}@{HOST}",
+        "contact": f"sip:{user}@{bracketed(address)}",
         "guess_hostname": 0,
         "media_encryption": encryption or "none",
         "media_encryption_mandatory": int(bool(encryption)),
