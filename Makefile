@@ -62,7 +62,7 @@ bench-core:  ## what one decision of the ACD core costs
 
 prove:  ## the long proofs: random schedules against the model, with their controls
 	@./bootstrap test
-	$(PY) -m pytest tests -m prove --timeout 0 $(ARGS)
+	$(PY) -m pytest tests -m prove -s --timeout 0 $(ARGS)
 
 siege:  ## the long floods and partitions against the real daemon, as root; minutes of full CPUs
 	@./bootstrap test

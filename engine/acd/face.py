@@ -128,10 +128,10 @@ class Acd:
         agents or queues of the start.
         """
         self.floor.check_room(staff, book)
-        gone = sorted(self.agents.keys() - staff.agents.keys() - self.floor.leaving)
+        gone = sorted(self.agents.keys() - staff.agents.keys() - self.floor.leaving.keys())
         for name in gone:
             self.log_out(name, now)
-        back = self.floor.leaving & staff.agents.keys()
+        back = self.floor.leaving.keys() & staff.agents.keys()
         new = [name for name in staff.agents if name not in self.agents]
         self.reconfigure(staff, book, digest(staff, book), now)
         for name in sorted(back):

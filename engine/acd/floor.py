@@ -72,7 +72,7 @@ class Floor:
         self.skills: dict[str, int] = {}
         self.groups: dict[tuple[str, ...], int] = {}  # sets of groups that a rung names; numbers like those of skills
         self.widenings: dict[str, Widening] = {}
-        self.leaving: set[str] = set()  # agents
+        self.leaving: dict[str, int] = {}  # agents -> how many sets of groups there were: they are given no later ones
         self.closing: set[str] = set()  # queues
         self._asked: dict[Place, Asked] = {}  # steps of the plans
         self._held: dict[str, tuple[dict[int, int], list[int]]] = {}  # agent -> skills and groups in the core
@@ -171,7 +171,8 @@ class Floor:
         self.check_room(staff, book)
         steps = queue_steps(book)
         was, moved = self.staff, moved_steps(self.steps, steps)
-        self.leaving = (self.leaving | was.agents.keys()) - staff.agents.keys()
+        gone = was.agents.keys() - staff.agents.keys()
+        self.leaving = {name: self.leaving.get(name, len(self.groups)) for name in sorted(gone)}
         self._held = {name: held for name, held in self._held.items() if name not in self.leaving}
         self.closing = (self.closing | was.queues.keys()) - staff.queues.keys()
         stay = {name: was.agents[name] for name in was.agents if name in self.leaving}
@@ -318,7 +319,7 @@ class Floor:
             handle = self.agents[name]
             if self.core.agent_state(handle)[0] == AgentState.LOGGED_OUT:
                 self.core.remove_agent(handle, now)
-                self.leaving.remove(name)
+                del self.leaving[name]
                 del self.agents[name], self.agent_names[handle]
                 agents = {other: agent for other, agent in self.staff.agents.items() if other != name}
                 self.staff = replace(self.staff, agents=agents)
@@ -341,7 +342,7 @@ class Floor:
             "skills": dict(self.skills),
             "groups": [[list(names), number] for names, number in self.groups.items()],
             "widenings": {key: encode(widening) for key, widening in self.widenings.items()},
-            "leaving": sorted(self.leaving),
+            "leaving": dict(self.leaving),
             "closing": sorted(self.closing),
         }
 
@@ -354,7 +355,7 @@ class Floor:
         self.agent_names = {handle: name for name, handle in self.agents.items()}
         self.groups = {tuple(names): number for names, number in saved["groups"]}
         self.widenings = {key: decode(Widening, row) for key, row in saved["widenings"].items()}
-        self.leaving, self.closing = set(saved["leaving"]), set(saved["closing"])
+        self.leaving, self.closing = dict(saved["leaving"]), set(saved["closing"])
         self._held = {
             name: self._holds(agent) for name, agent in self.staff.agents.items() if name not in self.leaving
         }

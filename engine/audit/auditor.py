@@ -316,9 +316,7 @@ class Audit:
         there = [agent for agent in floor.serving[call.queue] if floor.state[agent] != "LOGGED_OUT"]
         if why == "NO_AGENT" and there:
             self._wrong(f"call {call.name} is refused as nobody was logged in, and somebody was")
-        # Agents whom a reload took away end their talk and go: sets of groups named since then are not given to them.
-        stay = [agent for agent in there if agent not in floor.leaving]
-        if why == "NO_SKILL" and any(floor.fits(a, call, step) for a in stay for step in range(len(call.ladder))):
+        if why == "NO_SKILL" and any(floor.fits(a, call, step) for a in there for step in range(len(call.ladder))):
             self._wrong(f"call {call.name} is refused as nobody had the skills, and somebody had")
         if why == "WAIT_TOO_LONG" and queue["max_ewt_s"] is None:
             self._wrong(f"call {call.name} is refused for its expected wait, which its queue does not limit")

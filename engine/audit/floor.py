@@ -83,7 +83,7 @@ class Floor:
         self.recent: dict[str, list[bool]] = {}  # within the service level or not
         self.ready: set[str] = set()
         self.group_sets: set[tuple[str, ...]] = set()
-        self.leaving: set[str] = set()
+        self.leaving: dict[str, frozenset[tuple[str, ...]]] = {}  # agents; the sets of groups named by then
         self.closing: set[str] = set()
         self._set(deepcopy(staff), steps)
 
@@ -104,8 +104,9 @@ class Floor:
     def apply(self, staff: Row, steps: list[Row], moved: dict[str, str], now: float) -> None:
         """Calls that wait go by the new rungs of their step, and by what their queue asks now."""
         staff = deepcopy(staff)
-        was = {agent: self._holds(agent) for agent in self.agents.keys() - self.leaving}
-        self.leaving = (self.leaving | self.agents.keys()) - staff["agents"].keys()
+        was = {agent: self._holds(agent) for agent in self.agents.keys() - self.leaving.keys()}
+        gone, named = self.agents.keys() - staff["agents"].keys(), frozenset(self.group_sets)
+        self.leaving = {name: self.leaving.get(name, named) for name in gone}
         self.closing = (self.closing | self.queues.keys()) - staff["queues"].keys()
         ceased = self._keep_the_old(staff)
         self._set(staff, steps)
@@ -115,7 +116,7 @@ class Floor:
             if call.step_place is not None:
                 call.ladder = [call.ladder[0], *ladder(self.steps[call.step_place])[1:]]
             call.step = 0
-        for agent in self.agents.keys() - self.leaving:
+        for agent in self.agents.keys() - self.leaving.keys():
             if was.get(agent) != self._holds(agent):
                 self.release_holds(agent)
         for agent, queue in ceased:
@@ -144,7 +145,7 @@ class Floor:
         """To be given a set of groups that no step named before lets go the calls held for its agents."""
         new = {rung.groups for rung in rungs if rung.groups} - self.group_sets
         self.group_sets |= new
-        for agent in self.agents.keys() - self.leaving if new else ():
+        for agent in self.agents.keys() - self.leaving.keys() if new else ():
             if any(not set(names).isdisjoint(self.agents[agent]["groups"]) for names in new):
                 self.release_holds(agent)
 
@@ -155,7 +156,7 @@ class Floor:
     def tidy(self) -> set[str]:
         """Agents who were to leave and are logged out, and empty queues that were to close, are gone. Which queues."""
         for name in [name for name in self.leaving if self.state[name] == "LOGGED_OUT"]:
-            self.leaving.remove(name)
+            del self.leaving[name]
             del self.agents[name], self.state[name]
             for call in self.calls.values():
                 call.preferred = "" if call.preferred == name else call.preferred
@@ -225,6 +226,8 @@ class Floor:
         skills, groups, rung = self.agents[agent]["skills"], self.agents[agent]["groups"], call.ladder[step]
         if rung.groups and set(rung.groups).isdisjoint(groups):
             return False
+        if rung.groups and agent in self.leaving and rung.groups not in self.leaving[agent]:
+            return False  # who ends the talk and goes is given no set of groups that is named meanwhile
         return meets(skills, self.queues[call.queue]["needs"]) and meets(skills, rung.needs)
 
     def free(self, queue: str) -> Iterator[str]:

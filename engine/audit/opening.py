@@ -11,8 +11,10 @@ def opened(args: Row) -> tuple[Floor, dict[int, tuple[Call, str]], Counter[str]]
     """The floor of a checkpoint, its open offers, and how many offers and talks each agent has."""
     saved = args["floor"]
     floor = Floor(saved["staff"], saved["steps"])
-    floor.group_sets |= {tuple(names) for names, _ in saved["groups"]}
-    floor.leaving, floor.closing = set(saved["leaving"]), set(saved["closing"])
+    named = [tuple(names) for names, _ in saved["groups"]]
+    floor.group_sets |= set(named)
+    floor.leaving = {agent: frozenset(named[:n]) for agent, n in saved["leaving"].items()}
+    floor.closing = set(saved["closing"])
     widenings = {one["relaxation"]: (place, one["rungs"]) for place, one in saved["widenings"].items()}
     for row in args["calls"]:
         relaxation, start = row["asked"]

@@ -64,9 +64,7 @@ def login_failed(source: str) -> None:
     """A REGISTER or INVITE from there had a wrong password: ban_after of them put a ban on logging in from there."""
 
 def is_banned_from_logins(source: str) -> bool: ...
-def login_succeeded(source: str) -> None:
-    """It was no attempt to guess: what it took of the source's rate is given back."""
-
+def login_succeeded(source: str) -> None: ...
 def counts() -> dict[str, int]: ...
 def take_news() -> list[Refused]:
     """The newest refusals, 64 at most since the last call."""

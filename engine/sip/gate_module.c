@@ -139,10 +139,13 @@ static pj_bool_t is_new_call(const pjsip_rx_data *rdata)
     return rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD && !rdata->msg_info.to->tag.slen;
 }
 
-static pj_bool_t is_phone(const pjsip_rx_data *rdata)
+/* Where passwords were guessed, nobody makes calls either. */
+static pj_bool_t is_phone(const pjsip_rx_data *rdata, const unsigned char bytes[16], double now_s)
 {
-    return gate.rules.is_phone && gate.rules.is_phone(rdata->pkt_info.src_name, rdata->pkt_info.src_port,
-                                                      agner_name_of(rdata->tp_info.transport));
+    return gate.rules.is_phone &&
+           !(is_new_call(rdata) && agner_sources_is_banned(gate.logins, agner_key_of(bytes), now_s)) &&
+           gate.rules.is_phone(rdata->pkt_info.src_name, rdata->pkt_info.src_port,
+                               agner_name_of(rdata->tp_info.transport));
 }
 
 /* PJ_TRUE: taken, nobody else sees it. */
@@ -222,14 +225,8 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
     }
     if (gate.takes_registers && rdata->msg_info.msg->line.req.method.id == PJSIP_REGISTER_METHOD)
         return refuse_register(rdata, bytes, group, now_s);
-    if (group == AGNER_STRANGER && is_phone(rdata)) {
+    if (group == AGNER_STRANGER && is_phone(rdata, bytes, now_s))
         group = AGNER_PHONES;
-        if (is_new_call(rdata) && !agner_is_repeated(rdata) &&
-            !agner_sources_admit(gate.logins, agner_key_of(bytes), now_s)) {
-            gate.counts[AGNER_BANNED] += 1;
-            return PJ_TRUE;
-        }
-    }
     if (group == AGNER_STRANGER) {
         refuse_stranger(rdata, bytes, now_s);
         return PJ_TRUE;

@@ -7,8 +7,7 @@
  *
  * Phones log in from anywhere. So a REGISTER passes at a stranger's rate, and is counted apart: what bans a source from
  * logging in is failed attempts, which nobody can make in another's name (digest.py), and no other request does.
- * Where a phone is that has logged in, or a proxy in front of it, calls come through in the same way, to be authenticated
- * too (requests_module.h).
+ * Where a phone is that has logged in, its calls come through, to be authenticated too (requests_module.h).
  * Counterparts: gate.pyx, its Python face; sources.h, the table of strangers. Engine thread only.
  */
 #ifndef AGNER_GATE_H

@@ -207,7 +207,6 @@ class Phones:
             log.warning("INVITE from %s:%d: %s has not logged in there, or signed another number", *request[:2], user)
             return Answer(403, "Forbidden", [])
         self._dialling = source, request.call_id, user
-        gate.login_succeeded(request.source)
         return None
 
     def _is_here(self, agent: str, request: Register) -> bool:

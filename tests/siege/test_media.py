@@ -26,7 +26,7 @@ LOST = 0.001  # of the packets of a call beside the flood
 FRAME, RATE = 160, 8000
 
 
-def rtp_ports(daemon: Daemon, own: range = range(34_000, 36_000)) -> list[int]:
+def rtp_ports(daemon: Daemon) -> list[int]:
     """Those that its calls have now: even ones of its range."""
     folder = Path(f"/proc/{pid_of(daemon)}")
     mine = set()
@@ -35,7 +35,7 @@ def rtp_ports(daemon: Daemon, own: range = range(34_000, 36_000)) -> list[int]:
             mine.add(link.readlink().name.removeprefix("socket:[").rstrip("]"))
     rows = [line.split() for line in (folder / "net/udp").read_text().splitlines()[1:]]
     ports = [int(row[1].split(":")[1], 16) for row in rows if row[9] in mine]
-    return [port for port in ports if port in own and port % 2 == 0]
+    return [port for port in ports if 34_000 <= port < 36_000 and port % 2 == 0]
 
 
 class Stranger:

@@ -168,9 +168,8 @@ class Sipp:
     """One SIPp process that runs a scenario."""
 
     def __init__(
-        self, folder: Path, port: int, *steps: str, n: int = 1, rate: int = 10, ip: str = HOST, udp: bool = True,
-        within_s: int = 50,
-    ):  # fmt: skip
+        self, folder: Path, port: int, *steps: str, n: int = 1, rate: int = 10, ip: str = HOST, udp: bool = True
+    ):
         path = folder / f"{port}.xml"
         path.write_text(scenario(*steps))
         self.log = folder / f"{port}.log"
@@ -192,7 +191,7 @@ class Sipp:
             "-l",
             30,
         ]
-        command += ["-r", rate, "-nostdin", "-timeout", within_s, "-timeout_error", "-t", "u1" if udp else "t1"]
+        command += ["-r", rate, "-nostdin", "-timeout", "50", "-timeout_error", "-t", "u1" if udp else "t1"]
         command += ["-trace_err", "-error_file", self.log, "-trace_msg", "-message_file", folder / f"{port}.msg"]
         self.process = subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder

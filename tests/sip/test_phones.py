@@ -14,7 +14,6 @@ from engine.sip import gate as gate_module
 from tests.sip.peers import CALLER, HOST, PORT
 from tests.sip.phones import SDP, Kept, Phone, Room
 
-PER_S, BURST = 1000.0, 1000
 PATH = "Supported: path\r\nPath: <sip:127.0.0.9:5070;lr>"
 NAT = "sip:1001@10.1.2.3:5060"  # what a phone behind a NAT says of itself
 
@@ -23,7 +22,7 @@ NAT = "sip:1001@10.1.2.3:5060"  # what a phone behind a NAT says of itself
 def running() -> Iterator[Room]:
     room = Room()
     room.kept = Kept()  # type: ignore[attr-defined]
-    gate = settings.Gate(per_s=PER_S, burst=BURST, ban_after=20, ban_s=2.0)
+    gate = settings.Gate(per_s=1000.0, burst=1000, ban_after=20, ban_s=2.0)
     room.start_with_phones(room.kept, gate, n_contacts=3, keep_alive_s=1.0, n_unanswered=1)  # type: ignore[attr-defined]
     room.phones.registrar.digest._nonce_s = 30.0
     yield room
@@ -512,25 +511,6 @@ def test_others_behind_the_proxy_are_not_taken_for_the_agent(room: Room, phone: 
         assert status == 401
         stranger.in_call("ACK", text)
     assert room.heard == []
-
-
-def test_a_flood_in_a_proxys_name_costs_no_more_than_a_strangers_rate(room: Room, phone: Callable[..., Phone]):
-    """security.md S2: everybody may know a proxy's address, and forge it. Phones elsewhere dial meanwhile."""
-    one, other = behind_a_proxy(phone)
-    other.user = "forged"
-    elsewhere = logged_in(phone, user="1002", ip="127.0.0.10")
-    before = gate_module.counts()
-    began, n_sent, n_answered = time.monotonic(), 3000, 0
-    for _ in range(n_sent):
-        other.dial("1002")
-        room.endpoint.poll(0)
-        n_answered += sum("401" in text.partition("\r\n")[0] for text in other.read())
-    challenged(elsewhere, "1001")
-    now = gate_module.counts()
-    assert now["banned"] - before["banned"] + now["passed"] - before["passed"] > n_sent, "the gate saw them all"
-    assert n_answered <= BURST + PER_S * (time.monotonic() - began) + 1 and gate_module.bans() == []
-    wait(room, [], lambda: time.monotonic() > began + 0.1)
-    challenged(one)
 
 
 def test_an_agent_who_has_not_logged_in_through_the_proxy_does_not_dial_through_it(
