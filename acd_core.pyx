@@ -315,10 +315,11 @@ cdef class Acd:
         k.seats = <Seat*>room(slots, sizeof(Seat))
         k.calls = <Call*>room(n_calls + 1, sizeof(Call))
         k.call_nodes = <Node*>room(n_calls + 1, sizeof(Node))
-        k.declined = <int32_t*>room((n_calls + 1) * MAX_DECLINED, sizeof(int32_t))
-        for i in range(1, n_calls):
-            k.calls[i].next_free = i + 1
-        k.free_call = 1
+        k.wishes = <Wish*>room(n_calls + 1, sizeof(Wish))
+        k.free_places = <int32_t*>room(n_calls, sizeof(int32_t))
+        for i in range(n_calls):
+            k.free_places[i] = n_calls - i
+        k.n_free_places = n_calls
         k.agents = <Agent*>room(staff + 1, sizeof(Agent))
         k.levels = <uint8_t*>room(staff + 1, N_SKILLS)
         k.queues = <Queue*>room(lines + 1, sizeof(Queue))
@@ -357,7 +358,8 @@ cdef class Acd:
     def __dealloc__(self):
         cdef Core* k = &self.k
         for p in (
-            <size_t>k.seats, <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.declined, <size_t>k.agents,
+            <size_t>k.seats, <size_t>k.calls, <size_t>k.call_nodes, <size_t>k.wishes, <size_t>k.free_places,
+            <size_t>k.agents,
             <size_t>k.levels, <size_t>k.queues, <size_t>k.first_line, <size_t>k.serving, <size_t>k.members,
             <size_t>k.serving_nodes, <size_t>k.lines, <size_t>k.flows, <size_t>k.timers, <size_t>k.later,
             <size_t>k.later_some, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
@@ -374,7 +376,7 @@ cdef class Acd:
         return [
             (<size_t>k.seats, (k.call_mask + 1) * sizeof(Seat)),
             (<size_t>k.calls, calls * sizeof(Call)), (<size_t>k.call_nodes, calls * sizeof(Node)),
-            (<size_t>k.declined, calls * MAX_DECLINED * sizeof(int32_t)),
+            (<size_t>k.wishes, calls * sizeof(Wish)), (<size_t>k.free_places, k.max_calls * sizeof(int32_t)),
             (<size_t>k.agents, staff * sizeof(Agent)), (<size_t>k.levels, staff * N_SKILLS),
             (<size_t>k.queues, lines * sizeof(Queue)), (<size_t>k.first_line, lines * sizeof(int32_t)),
             (<size_t>k.serving, pairs * sizeof(Serving)), (<size_t>k.serving_nodes, pairs * sizeof(Node)),
@@ -391,8 +393,8 @@ cdef class Acd:
         """What two cores must have in common for the one to take up the other's state."""
         cdef Core* k = &self.k
         return [
-            sizeof(Core), sizeof(Call), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving), sizeof(Member),
-            sizeof(Line), sizeof(Flow), sizeof(Timer), sizeof(Ladder),
+            sizeof(Core), sizeof(Call), sizeof(Wish), sizeof(Node), sizeof(Agent), sizeof(Queue), sizeof(Serving),
+            sizeof(Member), sizeof(Line), sizeof(Flow), sizeof(Timer), sizeof(Ladder),
             k.max_calls, k.max_agents, k.max_queues, k.max_serving,
         ]
 
@@ -416,9 +418,10 @@ cdef class Acd:
             raise AcdError("load: saved by a core of another build or size")
         memcpy(k, raw + at, sizeof(Core))
         at += sizeof(Core)
-        k.seats, k.calls, k.call_nodes, k.declined, k.agents, k.levels, k.queues = (
-            mine.seats, mine.calls, mine.call_nodes, mine.declined, mine.agents, mine.levels, mine.queues
+        k.seats, k.calls, k.call_nodes, k.wishes, k.free_places = (
+            mine.seats, mine.calls, mine.call_nodes, mine.wishes, mine.free_places
         )
+        k.agents, k.levels, k.queues = mine.agents, mine.levels, mine.queues
         k.first_line, k.serving, k.members = mine.first_line, mine.serving, mine.members
         k.serving_nodes = mine.serving_nodes
         k.timers, k.offers, k.later, k.later_some = mine.timers, mine.offers, mine.later, mine.later_some
@@ -442,15 +445,13 @@ cdef class Acd:
         self.steps_of = [tuple(tuple(step) for step in steps) for steps in head["steps"]]
 
     cdef void* regrown(self, void* old, size_t size) except NULL:
-        cdef void* new = realloc(old, size)
-        if new == NULL:
-            raise MemoryError
-        memset(new, 0, size)
+        cdef void* new = room(1, size)
+        free(old)
         return new
 
     def memory(self):
         cdef Core* k = &self.k
-        per_call = sizeof(Call) + sizeof(Node) + sizeof(Timer) + 2 * sizeof(Seat) + (2 + MAX_DECLINED) * 4
+        per_call = sizeof(Call) + sizeof(Wish) + sizeof(Node) + sizeof(Timer) + 2 * sizeof(Seat) + 3 * sizeof(int32_t)
         per_agent = sizeof(Agent) + N_SKILLS + 2 * sizeof(int32_t) + 2 * sizeof(OfferSlot) + sizeof(Timer)
         return {
             "per_call": per_call, "per_agent": per_agent, "per_queue": sizeof(Queue) + 2 * sizeof(int32_t),
@@ -585,10 +586,9 @@ cdef class Acd:
         return k.n_needs - 1
 
     cdef void* grown(self, void* old, int32_t n, size_t size) except NULL:
-        cdef void* new = realloc(old, 2 * n * size)
-        if new == NULL:
-            raise MemoryError
-        memset(<char*>new + n * size, 0, n * size)
+        cdef void* new = room(2 * n, size)  # on cache lines again, as realloc() would not be
+        memcpy(new, old, n * size)
+        free(old)
         return new
 
     cdef int32_t both(self, int32_t a, int32_t b) except -1:
@@ -709,7 +709,8 @@ cdef class Acd:
             line = self.line(q, needs[n])
             k.ladders[i].steps[n].needs, k.ladders[i].steps[n].line = needs[n], line
         for n in range(len(steps)):
-            k.ladders[i].steps[n + 1].after_s, k.ladders[i].steps[n + 1].head_s = steps[n][0], steps[n][3]
+            k.ladders[i].steps[n].ends_s, k.ladders[i].steps[n + 1].head_s = steps[n][0], steps[n][3]
+        k.ladders[i].steps[len(steps)].ends_s = INFINITY
         k.ladders[i].n_steps = len(needs)
         return 0
 
@@ -719,7 +720,7 @@ cdef class Acd:
         cdef Queue* queue = &k.queues[q]
         cdef int32_t l = queue.lines, m
         while l and k.lines[l].needs != needs:
-            l = k.lines[l].sibling
+            l = k.flows[l].sibling
         if l:
             return l
         if k.free_line == 0:
@@ -728,14 +729,14 @@ cdef class Acd:
                 k.flows = <Flow*>self.grown(k.flows, k.max_lines, sizeof(Flow))
                 k.max_lines *= 2
             k.free_line = k.n_lines
-            k.lines[k.free_line].sibling = 0
+            k.flows[k.free_line].sibling = 0
             k.n_lines += 1
         l = k.free_line
-        k.free_line = k.lines[l].sibling
+        k.free_line = k.flows[l].sibling
         memset(&k.lines[l], 0, sizeof(Line))
         memset(&k.flows[l], 0, sizeof(Flow))
-        k.lines[l].queue, k.lines[l].needs, k.lines[l].sibling, k.lines[l].slot = q, needs, queue.lines, -1
-        k.flows[l].tune_median = k.flows[l].tune_p80 = 1
+        k.lines[l].queue, k.lines[l].needs, k.lines[l].slot = q, needs, -1
+        k.flows[l].sibling, k.flows[l].tune_median, k.flows[l].tune_p80 = queue.lines, 1, 1
         queue.lines = l
         if needs >= 0 and queue.n_slots < N_SLOTS:
             k.lines[l].slot = queue.n_slots
@@ -934,8 +935,8 @@ cdef class Acd:
                     k.free_ladder = i
         while k.queues[q].lines:
             l = k.queues[q].lines
-            k.queues[q].lines = k.lines[l].sibling
-            k.lines[l].sibling = k.free_line
+            k.queues[q].lines = k.flows[l].sibling
+            k.flows[l].sibling = k.free_line
             k.free_line = l
         k.queues[q].handle = 0
         k.n_queues -= 1
@@ -1403,7 +1404,7 @@ cdef class Acd:
             "state": CallState(it.state), "queue": k.queues[it.queue].handle, "position": self.position(call),
             "key": -INFINITY if it.head == INFINITY else it.arrival - it.head, "head_start_s": it.head, "step": it.step,
             "waited_s": k.now - it.enqueued, "expires": it.expires,
-            "held_until": it.hold_until if it.held else None, "preferred": k.agents[it.preferred].handle,
+            "held_until": it.moment if it.held else None, "preferred": k.agents[it.preferred].handle,
             "declined": [k.agents[declined[i]].handle for i in range(it.n_declined) if declined[i] > 0],
             "needs": [dict(term) for term in self.terms_of[needs_now(k, c)]],
             "before": self.calls_before(c), "agents": agents,
@@ -1414,15 +1415,15 @@ cdef class Acd:
         cdef Agent* agent = &self.k.agents[self.k.serving[m].agent]
         cdef int why = verdict(&self.k, c, self.k.serving[m].agent)
         if why == 4:
-            return agent.ring_until
+            return agent.until
         if why == 6:
-            return agent.wrap_until
+            return agent.until
         if why == 3:
-            return agent.pause_until if agent.paused else None
+            return agent.until if agent.paused else None
         if why == 8:
             return self.k.calls[c].enqueued + self.k.serving[m].from_s
         if why == 10:
-            return self.k.calls[c].hold_until
+            return self.k.calls[c].moment
         return None
 
     cdef list calls_before(self, int32_t c):

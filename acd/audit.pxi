@@ -46,7 +46,7 @@ cdef int audit_agents(Core* k) noexcept nogil:
                 other = k.agents[other].ring_next
             if other != a:
                 return 1
-            if agent.ring_until < k.now:
+            if agent.until < k.now:
                 return 4
         if agent.call and (k.calls[agent.call].agent != a or k.calls[agent.call].state != CALL_CONNECTED):
             return 3
@@ -78,7 +78,7 @@ cdef int audit_calls(Core* k) noexcept nogil:
             return 8
         elif call.state == CALL_WAITING and (call.line == 0 or k.lines[call.line].queue != call.queue or (
             k.lines[call.line].needs != (-1 if call.held else needs_now(k, c)) or call.expires < k.now
-            or (k.lines[call.line].first == c and k.lines[call.line].declined != (call.n_declined > 0))
+            or (k.lines[call.line].first == c and k.lines[call.line].place.n_declined != call.n_declined)
         )):
             return 11
     for i in range(3, k.n_timers + 3):

@@ -65,7 +65,7 @@ cdef inline bint works(int state) noexcept nogil:
 
 cdef inline int32_t* declined_by(Core* k, int32_t c) noexcept nogil:
     """The first n_declined of these, the earliest first."""
-    return k.declined + <size_t>c * MAX_DECLINED
+    return k.wishes[c].declined
 
 
 cdef inline bint has_declined(Core* k, int32_t c, int32_t a) noexcept nogil:

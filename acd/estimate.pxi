@@ -27,7 +27,7 @@
 cdef double FORGET = 0.98
 cdef double FIRST_WORK_S = 180.0
 cdef double TUNE = 0.04
-cdef int32_t LEARN_ALL = 25
+cdef int TUNE_FROM = 10  # judged: the first has so many times the weight, the n-th an n-th of that
 cdef double RATE_S = 600.0  # over so long the coming of calls with head starts is measured
 cdef double[3] HEAD_EDGES
 HEAD_EDGES[:] = [30.0, 120.0, 1800.0]
@@ -270,7 +270,7 @@ cdef void estimate_for(Core* k, Ask* ask, double* median, double* p80) noexcept 
     for step in range(ask.step, ladder.n_steps):
         begins = ask.begins
         if step > ask.step:
-            begins = greater(begins, ask.enqueued + ladder.steps[step].after_s - k.now)
+            begins = greater(begins, ask.enqueued + ladder.steps[step - 1].ends_s - k.now)
         l = ladder.steps[step].line
         if k.lines[l].slot < 0:
             l = q.line_of[0]
@@ -289,8 +289,8 @@ cdef void ask_for_call(Core* k, Ask* ask, int32_t c, bint is_last) noexcept nogi
     cdef Call* call = &k.calls[c]
     ask.queue, ask.ladder, ask.step, ask.call, ask.is_last = call.queue, call.ladder, call.step, c, is_last
     ask.enqueued, ask.arrival = call.enqueued, call.arrival
-    ask.head = greater(call.head, call.preferred_head) if call.held else call.head
-    ask.begins = greater(0.0, call.hold_until - k.now) if call.held else 0.0
+    ask.head = greater(call.head, k.wishes[c].preferred_head) if call.held else call.head
+    ask.begins = greater(0.0, call.moment - k.now) if call.held else 0.0
     ask.place.tier = 0 if ask.head == INFINITY else 1
     ask.place.key = call.arrival if ask.head == INFINITY else call.arrival - ask.head
     ask.place.seq = call.handle
@@ -304,31 +304,37 @@ cdef void ask_for_next(Core* k, Ask* ask, int32_t q) noexcept nogil:
 
 
 cdef void note_estimate(Core* k, int32_t c) noexcept nogil:
-    """What a call that begins to wait is told, kept to be judged when it is answered: of each line the first LEARN_ALL,
-    then one in four is enough, unless the queue refuses by it."""
+    """What a call that begins to wait is told, kept to be judged when it is answered: one in four is enough, unless the
+    queue refuses by it."""
     cdef Call* call = &k.calls[c]
     cdef Ask ask
     cdef double median = 0, p80 = 0
-    if call.handle & 3 and k.queues[call.queue].max_ewt_s == INFINITY and k.lines[line_now(k, c)].n_judged >= LEARN_ALL:
+    if call.handle & 3 and k.queues[call.queue].max_ewt_s == INFINITY:
         return
     ask_for_call(k, &ask, c, call.head == 0 and call.arrival == k.now and not call.held)
     estimate_for(k, &ask, &median, &p80)
     call.est_median, call.est_p80, call.est_line = <float>median, <float>p80, line_now(k, c)
 
 
+cdef inline float tuned(float factor, double by) noexcept nogil:
+    return <float>lesser(5.0, greater(0.2, factor * exp(by)))
+
+
 cdef void learn_estimate(Core* k, Call* c, double waited_s) noexcept nogil:
     """A call that was told an estimate was answered: was it within?"""
     cdef Queue* q = &k.queues[c.queue]
     cdef Flow* f
+    cdef double gain
     if c.est_p80 <= 0 or c.est_p80 == INFINITY:
         return
     f = &k.flows[c.est_line if k.lines[c.est_line].slot >= 0 else q.line_of[0]]
     q.n_estimated += 1
-    k.lines[c.est_line].n_judged += k.lines[c.est_line].n_judged < LEARN_ALL
+    k.lines[c.est_line].n_judged += k.lines[c.est_line].n_judged < TUNE_FROM
+    gain = TUNE * TUNE_FROM / k.lines[c.est_line].n_judged
     q.n_within_median += waited_s <= c.est_median
     q.n_within_p80 += waited_s <= c.est_p80
-    f.tune_median = lesser(5.0, greater(0.2, f.tune_median * exp(TUNE * (-0.5 if waited_s <= c.est_median else 0.5))))
-    f.tune_p80 = lesser(5.0, greater(0.2, f.tune_p80 * exp(TUNE * (-0.2 if waited_s <= c.est_p80 else 0.8))))
+    f.tune_median = tuned(f.tune_median, gain * (-0.5 if waited_s <= c.est_median else 0.5))
+    f.tune_p80 = tuned(f.tune_p80, gain * (-0.2 if waited_s <= c.est_p80 else 0.8))
 
 
 cdef int32_t place_of(Core* k, int32_t c) noexcept nogil:

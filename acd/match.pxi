@@ -33,7 +33,7 @@ cdef void free_in(Core* k, int32_t a) noexcept nogil:
         n.place.key = free_key(k, m)
         n.place.seq = k.agents[a].idle_seq
         n.since = INFINITY
-        tree_add(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m)
+        tree_add(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m, 0)
         m = k.serving[m].next
 
 
@@ -143,7 +143,6 @@ cdef int32_t choose(Core* k, int32_t c) noexcept nogil:
 cdef inline void line_head(Core* k, Line* line, int32_t first) noexcept nogil:
     line.first = first
     line.place = k.call_nodes[first].place
-    line.declined = k.call_nodes[first].declined > 0
 
 
 cdef void line_open(Core* k, int32_t l) noexcept nogil:
@@ -159,7 +158,7 @@ cdef void line_open(Core* k, int32_t l) noexcept nogil:
 cdef void line_close(Core* k, int32_t l) noexcept nogil:
     cdef Line* line = &k.lines[l]
     flow_tick(k, l)
-    line.first = 0
+    line.first = line.last = 0
     if line.next:
         k.lines[line.next].prev = line.prev
     if line.prev:
@@ -177,15 +176,20 @@ cdef inline void set_place(Core* k, int32_t c) noexcept nogil:
     if not LAW(KEPT_PLACE):
         place.key = k.now
     place.seq = call.handle
-    k.call_nodes[c].since, k.call_nodes[c].declined = call.enqueued, call.n_declined
+    place.n_declined = call.n_declined
+    k.call_nodes[c].since = call.enqueued
 
 
 cdef void wait_in(Core* k, int32_t c) noexcept nogil:
     cdef Call* call = &k.calls[c]
     cdef int32_t l = k.queues[call.queue].held if call.held else line_now(k, c)
     cdef Line* line = &k.lines[l]
+    cdef bint comes_last
     set_place(k, c)
-    tree_add(k.call_nodes, &line.root, c)
+    comes_last = line.last and before(&k.call_nodes[line.last].place, &k.call_nodes[c].place)
+    tree_add(k.call_nodes, &line.root, c, line.last if comes_last else 0)
+    if comes_last or line.last == 0:
+        line.last = c
     if line.first == 0:
         line_open(k, l)
     if line.first == 0 or before(&k.call_nodes[c].place, &line.place):
@@ -202,6 +206,8 @@ cdef void wait_out(Core* k, int32_t c) noexcept nogil:
         line_close(k, l)
     elif line.first == c:
         line_head(k, line, tree_next(k.call_nodes, c))
+    elif line.last == c:
+        line.last = tree_before_last(k.call_nodes, c)
     tree_drop(k.call_nodes, &line.root, c)
     k.calls[c].line = 0
 
@@ -216,7 +222,7 @@ cdef int32_t first_for(Core* k, int32_t m, Line* line) noexcept nogil:
     cdef int32_t c = line.first
     if s.from_s > 0:
         c = tree_first_waited(k.call_nodes, line.root, s.from_s, k.now)
-    elif not line.declined:
+    elif line.place.n_declined == 0:
         return c
     while c and (barred(k, c, s.agent) or not admits(k, m, c)):
         c = tree_next(k.call_nodes, c)
@@ -251,7 +257,7 @@ cdef int32_t best_call(Core* k, int32_t a) noexcept nogil:
     while c:
         if k.calls[c].state == CALL_WAITING and k.calls[c].line and ranks_before(k, c, best) and could_take(k, c, a):
             best = c
-        c = k.calls[c].pref_next
+        c = k.wishes[c].pref_next
     return best
 
 
@@ -268,7 +274,7 @@ cdef double oldest_enqueue(Core* k, int32_t q) noexcept nogil:
     cdef int32_t l = k.first_line[q]
     cdef double low = INFINITY
     while l:
-        low = lesser(low, k.call_nodes[k.lines[l].root].low)
+        low = lesser(low, tree_low(&k.call_nodes[k.lines[l].root]))
         l = k.lines[l].next
     return low
 
@@ -293,7 +299,7 @@ cdef void offer(Core* k, int32_t c, int32_t a) noexcept nogil:
     agent.offer = k.last_offer
     agent.offered_as = m
     agent.ring_call = c
-    agent.ring_until = k.now + q.ring_s
+    agent.until = k.now + q.ring_s
     agent.ring_prev = 0
     agent.ring_next = call.ringing
     if call.ringing:
@@ -345,16 +351,16 @@ cdef inline void try_call(Core* k, int32_t c) noexcept nogil:
         k.n_retry += 1
 
 
-cdef inline void free_place(Core* k, int32_t c) noexcept nogil:
-    k.calls[c].next_free = k.free_call
-    k.free_call = c
+cdef inline void leave_place(Core* k, int32_t c) noexcept nogil:
+    k.free_places[k.n_free_places] = c
+    k.n_free_places += 1
 
 
 cdef inline void unlist(Core* k, int32_t c) noexcept nogil:
     """Off the list of calls to be tried again; the place of one that is gone meanwhile can be taken now."""
     k.calls[c].listed = False
     if k.calls[c].handle == 0:
-        free_place(k, c)
+        leave_place(k, c)
 
 
 cdef inline void mark_dirty(Core* k, int32_t q) noexcept nogil:

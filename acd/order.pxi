@@ -1,8 +1,9 @@
 # Ordered trees. Nothing here knows what a call or an agent is.
 #
 # A tree is a treap: ordered by (tier, key, seq) like a search tree and by a hash of seq like a heap, so its depth is
-# about 2 ln n whatever the order of arrival, and the same events give the same tree. Each node knows the size of what
-# is below it (places in the queue) and the earliest `since` (the first call that waited long enough). All O(log n).
+# about 2 ln n whatever the order of arrival, and the same events give the same tree. Each node knows how many are below
+# on its left (places in the queue) and the earliest `since` on either side (the first call that waited long enough), so
+# that a change looks at the nodes on its way and at no others. All O(log n).
 
 
 cdef inline bint before(Place* a, Place* b) noexcept nogil:
@@ -13,15 +14,12 @@ cdef inline bint before(Place* a, Place* b) noexcept nogil:
     return a.seq < b.seq
 
 
-cdef inline void tree_sum(Node* p, int32_t i) noexcept nogil:
-    cdef int32_t left = p[i].left, right = p[i].right
-    cdef double low = p[i].since
-    p[i].size = 1 + p[left].size + p[right].size
-    if left and p[left].low < low:
-        low = p[left].low
-    if right and p[right].low < low:
-        low = p[right].low
-    p[i].low = low
+cdef inline uint32_t heat(Node* n) noexcept nogil:
+    return <uint32_t>((n.place.seq * <uint64_t>0x9E3779B97F4A7C15) >> 32)
+
+
+cdef inline double tree_low(Node* n) noexcept nogil:
+    return lesser(n.since, lesser(n.low_left, n.low_right))
 
 
 cdef inline void tree_hang(Node* p, int32_t* root, int32_t above, int32_t old, int32_t new) noexcept nogil:
@@ -36,68 +34,76 @@ cdef inline void tree_hang(Node* p, int32_t* root, int32_t above, int32_t old, i
 
 
 cdef void tree_lift(Node* p, int32_t* root, int32_t i) noexcept nogil:
-    """Rotate i above its parent. The other child of the parent is looked at only if the earliest may have gone up."""
-    cdef int32_t parent = p[i].up, above = p[parent].up, inner, size = p[parent].size
-    cdef double low = p[parent].low
-    cdef bint earliest = p[i].low == low
-    tree_hang(p, root, above, parent, i)
+    """Rotate i above its parent."""
+    cdef int32_t parent = p[i].up, inner
+    tree_hang(p, root, p[parent].up, parent, i)
     if p[parent].left == i:
         inner = p[i].right
-        p[parent].left = inner
-        p[i].right = parent
+        p[parent].left, p[parent].low_left = inner, p[i].low_right
+        p[parent].n_left -= p[i].n_left + 1
+        p[i].right, p[i].low_right = parent, tree_low(&p[parent])
     else:
         inner = p[i].left
-        p[parent].right = inner
-        p[i].left = parent
+        p[parent].right, p[parent].low_right = inner, p[i].low_left
+        p[i].n_left += p[parent].n_left + 1
+        p[i].left, p[i].low_left = parent, tree_low(&p[parent])
     if inner:
         p[inner].up = parent
     p[parent].up = i
-    p[parent].size = size - p[i].size + p[inner].size
-    p[i].size = size
-    p[i].low = low
-    if earliest:
-        tree_sum(p, parent)
 
 
-cdef void tree_add(Node* p, int32_t* root, int32_t i) noexcept nogil:
-    cdef int32_t at = root[0], above = 0
-    p[i].left = p[i].right = 0
-    p[i].size = 1
-    p[i].low = p[i].since
-    p[i].heat = <uint32_t>((p[i].place.seq * <uint64_t>0x9E3779B97F4A7C15) >> 32)
+cdef void tree_add(Node* p, int32_t* root, int32_t i, int32_t last) noexcept nogil:
+    """`last`: of the tree, where i is known to come after it; else 0, and its place is looked for from the root."""
+    cdef int32_t at = 0 if last else root[0], above = last
+    cdef bint is_left = False
+    p[i].left = p[i].right = p[i].n_left = 0
+    p[i].low_left = p[i].low_right = INFINITY
+    while last and p[i].since < p[last].low_right:
+        p[last].low_right = p[i].since
+        last = p[last].up
     while at:
         above = at
-        p[at].size += 1
-        if p[i].since < p[at].low:
-            p[at].low = p[i].since
-        at = p[at].left if before(&p[i].place, &p[at].place) else p[at].right
+        is_left = before(&p[i].place, &p[at].place)
+        if is_left:
+            p[at].n_left += 1
+            p[at].low_left = lesser(p[at].low_left, p[i].since)
+            at = p[at].left
+        else:
+            p[at].low_right = lesser(p[at].low_right, p[i].since)
+            at = p[at].right
     p[i].up = above
     if above == 0:
         root[0] = i
-    elif before(&p[i].place, &p[above].place):
+    elif is_left:
         p[above].left = i
     else:
         p[above].right = i
-    while p[i].up and p[p[i].up].heat < p[i].heat:
+    while p[i].up and heat(&p[p[i].up]) < heat(&p[i]):
         tree_lift(p, root, i)
 
 
 cdef void tree_drop(Node* p, int32_t* root, int32_t i) noexcept nogil:
     cdef int32_t left, right, child, at
-    cdef double since = p[i].since
+    cdef double low = INFINITY
     while p[i].left and p[i].right:
         left, right = p[i].left, p[i].right
-        tree_lift(p, root, left if p[left].heat > p[right].heat else right)
+        tree_lift(p, root, left if heat(&p[left]) > heat(&p[right]) else right)
     child = p[i].left if p[i].left else p[i].right
+    if child:
+        low = lesser(p[i].low_left, p[i].low_right)
+        p[child].up = p[i].up
     at = p[i].up
-    tree_hang(p, root, at, i, child)
-    while at and p[at].low == since and since < INFINITY:  # it may have been the earliest
-        tree_sum(p, at)
+    if at == 0:
+        root[0] = child
+    while at:  # up to the root: one fewer, and perhaps another earliest
+        if p[at].left == i:
+            p[at].left, p[at].low_left = child, low
+            p[at].n_left -= 1
+        else:
+            p[at].right, p[at].low_right = child, low
+        low = tree_low(&p[at])
+        i = child = at
         at = p[at].up
-    while at:
-        p[at].size -= 1
-        at = p[at].up
-    p[i].left = p[i].right = p[i].up = 0
 
 
 cdef inline int32_t tree_first(Node* p, int32_t root) noexcept nogil:
@@ -105,6 +111,15 @@ cdef inline int32_t tree_first(Node* p, int32_t root) noexcept nogil:
         while p[root].left:
             root = p[root].left
     return root
+
+
+cdef inline int32_t tree_before_last(Node* p, int32_t i) noexcept nogil:
+    if p[i].left == 0:
+        return p[i].up
+    i = p[i].left
+    while p[i].right:
+        i = p[i].right
+    return i
 
 
 cdef inline int32_t tree_next(Node* p, int32_t i) noexcept nogil:
@@ -117,8 +132,8 @@ cdef inline int32_t tree_next(Node* p, int32_t i) noexcept nogil:
 
 cdef int32_t tree_first_waited(Node* p, int32_t at, double wait_s, double now) noexcept nogil:
     """First in order that has waited at least wait_s."""
-    while at and p[at].low + wait_s <= now:
-        if p[at].left and p[p[at].left].low + wait_s <= now:
+    while at and tree_low(&p[at]) + wait_s <= now:
+        if p[at].low_left + wait_s <= now:
             at = p[at].left
         elif p[at].since + wait_s <= now:
             return at
@@ -132,7 +147,7 @@ cdef int32_t tree_before(Node* p, int32_t at, Place* place) noexcept nogil:
     cdef int32_t n = 0
     while at:
         if before(&p[at].place, place):
-            n += 1 + p[p[at].left].size
+            n += 1 + p[at].n_left
             at = p[at].right
         else:
             at = p[at].left

@@ -162,15 +162,21 @@ cdef inline uint64_t ladder_slot(
 cdef int64_t enqueue_verb(Core* k, Command* v) noexcept nogil:
     cdef Spec s
     cdef int64_t done
+    cdef int32_t c
+    cdef Line* line
     s.queue = queue_ix(k, <uint64_t>v.a)
     s.needs, s.relaxation = v.needs, v.relaxation
     s.ladder = k.queues[s.queue].ladder
     if s.needs or s.relaxation >= 0:
         s.ladder = find_ladder(k, s.queue, s.needs, k.queues[s.queue].needs,
                                k.queues[s.queue].relaxation if s.relaxation < 0 else s.relaxation)
-    fetch(&k.calls[k.free_call])
-    fetch(&k.call_nodes[k.free_call])
-    fetch(&k.call_nodes[k.lines[k.ladders[s.ladder].steps[0].line].root])
+    c = k.free_places[k.n_free_places - 1] if k.n_free_places else 0
+    fetch(&k.calls[c])
+    fetch(&k.calls[c].due)
+    fetch(&k.call_nodes[c])
+    line = &k.lines[k.ladders[s.ladder].steps[0].line]
+    fetch(&k.call_nodes[line.root])
+    fetch(&k.call_nodes[line.last])
     done = run_until(k, v.now)
     if done:
         return done

@@ -198,8 +198,9 @@ cdef int64_t fill_calls(Core* k, CallRow* row) noexcept nogil:
         row.step, row.agent = c.step, <int64_t>k.agents[c.agent].handle
         row.preferred = <int64_t>k.agents[c.preferred].handle
         row.arrival, row.enqueued, row.head_start_s, row.expires = c.arrival, c.enqueued, c.head, c.expires
-        row.held_until = c.hold_until if c.held else INFINITY
-        row.preferred_head_s, row.declined = c.preferred_head, c.n_declined
+        row.held_until = c.moment if c.held else INFINITY
+        row.preferred_head_s = k.wishes[i].preferred_head if c.preferred else 0.0
+        row.declined = c.n_declined
         row += 1
         n += 1
     return n

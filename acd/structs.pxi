@@ -44,21 +44,22 @@ cdef struct Place:  # in an order: smaller first
     double key
     uint64_t seq
     int32_t tier  # before the key
+    int32_t n_declined  # no part of the order: by how many agents the call was declined
 
-cdef struct Node:  # of an ordered tree. One cache line
+cdef struct Node:  # of an ordered tree. One cache line; what is below is known by side, so that no other child is read
     Place place
     double since  # of a call: its enqueue
-    double low  # smallest `since` below and here
+    double low_left  # smallest `since` on that side; infinity: nobody
+    double low_right
     int32_t left
     int32_t right
     int32_t up
-    int32_t size
-    uint32_t heat
-    int32_t declined  # of a call: by how many agents
+    int32_t n_left  # how many on that side
 
 cdef struct Line:  # the calls of one queue that wait with the same needs; kept as long as the queue. One cache line
     Place place  # of its first call, copied so that a scan need not touch the call
     int32_t first
+    int32_t last
     int32_t root
     int32_t n_waiting
     int32_t n_able  # working agents who may take its calls, sooner or later: the sum of Flow.n_able
@@ -66,10 +67,8 @@ cdef struct Line:  # the calls of one queue that wait with the same needs; kept 
     int32_t needs  # -1: those held for a preferred agent
     int32_t next  # of the queue's lines where somebody waits
     int32_t prev
-    int32_t sibling  # of the queue, all of them
     int8_t slot  # bit in Serving.able; -1: none left, or held
-    int8_t n_judged  # answered after an estimate, the first of them
-    int8_t declined  # its first call was
+    int8_t n_judged  # estimates, the first of them
 
 cdef struct Flow:  # beside its Line: who takes its calls, and what that costs them lately; see estimate.pxi
     int32_t n_able[N_GROUPS]
@@ -77,8 +76,10 @@ cdef struct Flow:  # beside its Line: who takes its calls, and what that costs t
     double work
     double moved
     double moved_work
-    double tune_median
-    double tune_p80
+    float tune_median
+    float tune_p80
+    int32_t sibling  # the next of the queue's lines, all of them
+    int32_t spare
     int32_t shared[N_SLOTS]  # of the able, those who can take the queue's line with that slot as well
 
 cdef struct Due:  # when time alone next does something to its call or agent
@@ -88,7 +89,7 @@ cdef struct Due:  # when time alone next does something to its call or agent
     int32_t prev
     int32_t spare
 
-cdef struct Call:  # of its three cache lines a scan reads the first; waiting, ringing and talk add the second
+cdef struct Call:  # two cache lines: a scan reads the first; waiting, ringing and talk add the second
     uint64_t handle
     double arrival
     double enqueued
@@ -104,25 +105,25 @@ cdef struct Call:  # of its three cache lines a scan reads the first; waiting, r
     int8_t listed  # among the calls to be tried again
     int8_t n_declined
     Due due
-    double connected
-    double hold_until
+    double moment  # while it is held: when that ends; in talk: when that began
     float est_median
     float est_p80
     int32_t est_line
     int32_t counted_needs  # what it asked for when it came
     int32_t preferred
     int32_t agent  # in talk
-    double preferred_head
     int32_t own_needs
     int32_t relaxation  # -1: the queue's
+
+cdef struct Wish:  # beside its Call: what few calls have
+    double preferred_head
     int32_t pref_next  # others that prefer the same agent
     int32_t pref_prev
     int32_t decl_next  # others of the queue that were declined
     int32_t decl_prev
-    int32_t next_free  # of the places for calls
-    int32_t spare[7]  # to 192 bytes
+    int32_t declined[MAX_DECLINED]  # agents, the first Call.n_declined of them; -1: one that is gone
 
-cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
+cdef struct Agent:  # of its five cache lines matching reads the first; a call, from ringing to wrap-up, the first three
     uint64_t handle
     uint64_t offer
     uint64_t idle_seq  # place in the order of becoming idle
@@ -142,28 +143,27 @@ cdef struct Agent:  # the first 64 bytes are one cache line: what matching reads
     int32_t told_reason
     int32_t n_calls  # since login
     Due due
-    double ring_until
-    double wrap_until
+    double until  # of the ringing, the wrap-up or the pause
     double own_wrap  # < 0: the queue's
     us_t busy_us  # ring + talk + wrap-up since login
     int32_t wrap_queue  # of the call it wraps up
     int32_t offered_as  # serving_of() the queue of the call it rings for or talks to; 0: it serves it no more
+    int32_t n_outside
+    int8_t row[4]  # failures of a kind, one after the other
     us_t state_us[6]
+    int32_t n_offers
+    int32_t n_answered
     int32_t ring_next
-    int32_t ring_prev
-    double pause_until
+    int32_t ring_prev  # 0: it is the first
     us_t logged_at_us
     int32_t reason  # of NOT_READY by intent
-    int64_t n_offers
-    int64_t n_answered
+    int32_t next_reason
+    int32_t pause_reason
+    int32_t total_level
     int64_t n_failed[4]
     int64_t n_cancelled
     uint64_t mask[4]
-    int32_t next_reason
-    int32_t pause_reason
-    int32_t n_outside
-    int32_t total_level
-    int8_t row[4]  # to 320 bytes: five cache lines
+    int64_t spare  # to 320 bytes
 
 cdef struct Serving:  # an agent in a queue: what matching reads, two to a cache line
     double from_s
@@ -271,19 +271,21 @@ cdef struct Needs:
     us_t wait_us
 
 cdef struct Step:
-    double after_s
-    double head_s
     int32_t line
     int32_t needs
+    double head_s
+    double ends_s  # of waiting; infinity: it is the last
 
-cdef struct Ladder:  # a relaxation worked out for a queue and a call's own needs
+cdef struct Ladder:  # a relaxation worked out for a queue and a call's own needs; its first line holds the first step
     uint64_t queue  # handle
     int32_t own_needs
     int32_t queue_needs
     int32_t relaxation
     int32_t chain  # of the hash
     int32_t n_steps
+    int32_t spare
     Step steps[MAX_STEPS]
+    int32_t more_spare[8]  # to 256 bytes
 
 cdef struct Timer:  # four to a cache line
     double at
@@ -323,14 +325,15 @@ cdef struct Core:
     int32_t max_queues
     int32_t max_serving
     uint64_t call_mask
-    Seat* seats  # by handle & call_mask; the place in `calls` that was left last is taken first
-    int32_t free_call
+    Seat* seats  # by handle & call_mask
+    int32_t* free_places  # for calls; the one that was left last is taken first
+    int32_t n_free_places
     uint64_t agent_mask
     uint64_t queue_mask
     uint64_t offer_mask
     Call* calls
     Node* call_nodes
-    int32_t* declined  # MAX_DECLINED for each call: agents; -1: one that is gone
+    Wish* wishes  # beside each Call
     Agent* agents
     uint8_t* levels
     Queue* queues

@@ -31,8 +31,7 @@ cdef void settle(Core* k, int32_t a) noexcept nogil:
     """Derive the state after facts changed; tell, count, and queue up what follows for settle_floor()."""
     cdef Agent* agent = &k.agents[a]
     cdef int32_t reason = 0, old = agent.told, state = state_of(agent, &reason)
-    timer_set(k, -a, agent.ring_until if state == STATE_RESERVED else agent.wrap_until if state == STATE_ACW
-              else agent.pause_until if agent.paused else INFINITY)
+    timer_set(k, -a, agent.until if state == STATE_RESERVED or state == STATE_ACW or agent.paused else INFINITY)
     if state == old and reason == agent.told_reason:
         return
     account(k, a)
@@ -89,7 +88,7 @@ cdef void retry_declined(Core* k, int32_t q) noexcept nogil:
     while c:
         if k.calls[c].state == CALL_WAITING and k.calls[c].line:
             try_call(k, c)
-        c = k.calls[c].decl_next
+        c = k.wishes[c].decl_next
 
 
 cdef void after_call(Core* k, int32_t a) noexcept nogil:
@@ -156,7 +155,7 @@ cdef int do_extend_wrap_up(Core* k, int32_t a, double seconds) noexcept nogil:
         return ILLEGAL
     if not seconds >= 0:
         return BAD_VALUE
-    k.agents[a].wrap_until += seconds
+    k.agents[a].until += seconds
     settle(k, a)
     return DONE
 
@@ -246,9 +245,9 @@ cdef void remember_decline(Core* k, int32_t c, int32_t a) noexcept nogil:
     if has_declined(k, c, a):
         return
     if call.n_declined == 0:
-        call.decl_prev, call.decl_next = 0, q.declined
+        k.wishes[c].decl_prev, k.wishes[c].decl_next = 0, q.declined
         if q.declined:
-            k.calls[q.declined].decl_prev = c
+            k.wishes[q.declined].decl_prev = c
         q.declined = c
     if call.n_declined == MAX_DECLINED:
         for i in range(MAX_DECLINED - 1):
@@ -259,16 +258,16 @@ cdef void remember_decline(Core* k, int32_t c, int32_t a) noexcept nogil:
 
 
 cdef void forget_declines(Core* k, int32_t c) noexcept nogil:
-    cdef Call* call = &k.calls[c]
-    if call.n_declined == 0:
+    cdef Wish* wish = &k.wishes[c]
+    if k.calls[c].n_declined == 0:
         return
-    call.n_declined = 0
-    if call.decl_next:
-        k.calls[call.decl_next].decl_prev = call.decl_prev
-    if call.decl_prev:
-        k.calls[call.decl_prev].decl_next = call.decl_next
+    k.calls[c].n_declined = 0
+    if wish.decl_next:
+        k.wishes[wish.decl_next].decl_prev = wish.decl_prev
+    if wish.decl_prev:
+        k.wishes[wish.decl_prev].decl_next = wish.decl_next
     else:
-        k.queues[call.queue].declined = call.decl_next
+        k.queues[k.calls[c].queue].declined = wish.decl_next
 
 
 cdef int do_accept(Core* k, int32_t a) noexcept nogil:
@@ -305,7 +304,7 @@ cdef int do_accept(Core* k, int32_t a) noexcept nogil:
     line_left(q, k.now - call.enqueued, False)
     learn_estimate(k, call, k.now - call.enqueued)
     remember_level(k, call.queue, within)
-    call.connected = k.now
+    call.moment = k.now
     settle(k, a)
     return DONE
 
@@ -337,7 +336,7 @@ cdef int do_fail_offer(Core* k, int32_t a, int failure, bint blame) noexcept nog
     if agent.next >= 0:
         after_call(k, a)
     elif then == THEN_PAUSE and q.pause_s[failure] > 0:
-        agent.paused, agent.pause_reason, agent.pause_until = True, WHY_REFUSED - failure, k.now + q.pause_s[failure]
+        agent.paused, agent.pause_reason, agent.until = True, WHY_REFUSED - failure, k.now + q.pause_s[failure]
     elif then == THEN_NOT_READY:
         agent.intent, agent.reason = STATE_NOT_READY, WHY_REFUSED - failure
     settle(k, a)
@@ -367,9 +366,7 @@ cdef inline void raise_head(Call* call, double head) noexcept nogil:
 
 
 cdef bint step_is_due(Core* k, int32_t c) noexcept nogil:
-    cdef Ladder* ladder = &k.ladders[k.calls[c].ladder]
-    cdef int next = k.calls[c].step + 1
-    return next < ladder.n_steps and k.calls[c].enqueued + ladder.steps[next].after_s <= k.now
+    return k.calls[c].enqueued + k.ladders[k.calls[c].ladder].steps[k.calls[c].step].ends_s <= k.now
 
 
 cdef void step_up(Core* k, int32_t c) noexcept nogil:
@@ -384,13 +381,12 @@ cdef void arm(Core* k, int32_t c) noexcept nogil:
     """The next moment at which time alone changes something for this waiting call."""
     cdef Call* call = &k.calls[c]
     cdef Queue* q = &k.queues[call.queue]
-    cdef Ladder* ladder = &k.ladders[call.ladder]
     cdef double at = call.expires
     cdef int i
     if call.held:
-        at = lesser(at, call.hold_until)
-    elif call.step + 1 < ladder.n_steps:
-        at = lesser(at, call.enqueued + ladder.steps[call.step + 1].after_s)
+        at = lesser(at, call.moment)
+    else:
+        at = lesser(at, call.enqueued + k.ladders[call.ladder].steps[call.step].ends_s)
     for i in range(q.n_marks):
         if call.enqueued + q.marks[i] > k.now:
             at = lesser(at, call.enqueued + q.marks[i])
@@ -418,7 +414,7 @@ cdef void move_in_line(Core* k, int32_t c, bint climb) noexcept nogil:
 
 cdef void unhold(Core* k, int32_t c) noexcept nogil:
     k.calls[c].held = False
-    raise_head(&k.calls[c], k.calls[c].preferred_head)
+    raise_head(&k.calls[c], k.wishes[c].preferred_head)
     move_in_line(k, c, True)
 
 
@@ -428,19 +424,19 @@ cdef void release_holds(Core* k, int32_t a, int32_t q) noexcept nogil:
     while c:
         if k.calls[c].held and k.calls[c].line and (q == 0 or k.calls[c].queue == q):
             unhold(k, c)
-        c = k.calls[c].pref_next
+        c = k.wishes[c].pref_next
 
 
 cdef void forget_preference(Core* k, int32_t c) noexcept nogil:
-    cdef Call* call = &k.calls[c]
-    if call.preferred:
-        if call.pref_next:
-            k.calls[call.pref_next].pref_prev = call.pref_prev
-        if call.pref_prev:
-            k.calls[call.pref_prev].pref_next = call.pref_next
+    cdef Wish* wish = &k.wishes[c]
+    if k.calls[c].preferred:
+        if wish.pref_next:
+            k.wishes[wish.pref_next].pref_prev = wish.pref_prev
+        if wish.pref_prev:
+            k.wishes[wish.pref_prev].pref_next = wish.pref_next
         else:
-            k.agents[call.preferred].preferring = call.pref_next
-    call.preferred = 0
+            k.agents[k.calls[c].preferred].preferring = wish.pref_next
+    k.calls[c].preferred = 0
 
 
 cdef void requeue(Core* k, int32_t c) noexcept nogil:
@@ -453,7 +449,7 @@ cdef void requeue(Core* k, int32_t c) noexcept nogil:
         leave(k, c, TIMED_OUT)
         return
     if call.preferred:
-        raise_head(call, call.preferred_head)
+        raise_head(call, k.wishes[c].preferred_head)
     tell(k, OUT_CALL_REQUEUED, call.handle, 0, 0, 0)
     while step_is_due(k, c):
         step_up(k, c)
@@ -503,31 +499,34 @@ cdef void free_call(Core* k, int32_t c) noexcept nogil:
     k.calls[c].line = 0
     k.n_calls -= 1
     if not k.calls[c].listed:
-        free_place(k, c)
+        leave_place(k, c)
 
 
 cdef int32_t new_call(Core* k, Spec* s) noexcept nogil:
     cdef int32_t c
     cdef Call* call
+    cdef Wish* wish
     k.last_call += 1
     while k.seats[k.last_call & k.call_mask].call:
         k.last_call += 1
-    c = k.free_call
+    k.n_free_places -= 1
+    c = k.free_places[k.n_free_places]
     k.seats[k.last_call & k.call_mask].call = c
     call = &k.calls[c]
-    k.free_call = call.next_free
     memset(call, 0, sizeof(Call))
     call.due.at = INFINITY
     call.handle, call.state = k.last_call, CALL_WAITING
     call.queue, call.ladder, call.own_needs, call.relaxation = s.queue, s.ladder, s.needs, s.relaxation
     call.counted_needs = k.ladders[s.ladder].steps[0].needs
     call.arrival, call.enqueued, call.expires = s.arrival, k.now, k.now + s.max_wait
-    call.head, call.preferred_head = s.head, s.preferred_head
+    call.head = s.head
     call.preferred = s.preferred
     if s.preferred:
-        call.pref_next = k.agents[s.preferred].preferring
-        if call.pref_next:
-            k.calls[call.pref_next].pref_prev = c
+        wish = &k.wishes[c]
+        wish.preferred_head = s.preferred_head
+        wish.pref_prev, wish.pref_next = 0, k.agents[s.preferred].preferring
+        if wish.pref_next:
+            k.wishes[wish.pref_next].pref_prev = c
         k.agents[s.preferred].preferring = c
     k.n_calls += 1
     return c
@@ -585,7 +584,7 @@ cdef int64_t do_enqueue(Core* k, Spec* s) noexcept nogil:
     if s.preferred and not (k.agents[s.preferred].free and could_take(k, c, s.preferred)):
         if s.preferred_wait > 0 and prefers_busy(k, c):
             k.calls[c].held = True
-            k.calls[c].hold_until = k.now + s.preferred_wait
+            k.calls[c].moment = k.now + s.preferred_wait
         else:
             raise_head(&k.calls[c], s.preferred_head)
     while not k.calls[c].held:
@@ -638,7 +637,7 @@ cdef int do_release(Core* k, int32_t c) noexcept nogil:
     cdef Agent* agent = &k.agents[a]
     cdef Queue* q = &k.queues[call.queue]
     cdef double wrap = agent.own_wrap if agent.own_wrap >= 0 else q.wrap_up_s
-    cdef us_t talked = us(k.now) - us(call.connected)
+    cdef us_t talked = us(k.now) - us(call.moment)
     if call.state != CALL_CONNECTED:
         return ILLEGAL
     fetch(&k.members[m])
@@ -650,7 +649,7 @@ cdef int do_release(Core* k, int32_t c) noexcept nogil:
     free_call(k, c)
     if wrap > 0 and agent.next != STATE_LOGGED_OUT:
         agent.in_wrap = True
-        agent.wrap_until = k.now + wrap
+        agent.until = k.now + wrap
     else:
         after_call(k, a)
     settle(k, a)
@@ -676,7 +675,7 @@ cdef void agent_due(Core* k, int32_t a) noexcept nogil:
 
 cdef void call_due(Core* k, int32_t c) noexcept nogil:
     """Steps and holds; a call whose patience ends is noted, so that this instant may still find it an agent."""
-    if k.calls[c].held and k.calls[c].hold_until <= k.now:
+    if k.calls[c].held and k.calls[c].moment <= k.now:
         unhold(k, c)
     else:
         move_in_line(k, c, True)
