@@ -218,7 +218,7 @@ class Daemon:
 
     def _round(self) -> None:
         wait_s = min(WAIT_S, max(0.0, self.switch.deadline() - self.clock.now()))
-        self.sip.poll(wait_s)
+        is_idle = self.sip.poll(wait_s)
         began = self.clock.now()
         self._take_phones(began)
         self.switch.round(began)
@@ -226,7 +226,7 @@ class Daemon:
         self.reload.serve()
         if began >= self._read_at:
             self._read_database()
-        self._note_load(began, self.clock.now())
+        self._note_load(began, self.clock.now(), is_idle)
 
     def read_passwords(self) -> int:
         """Of phones: somebody changed them. How many there are; raises ControlError."""
@@ -244,11 +244,15 @@ class Daemon:
             if agent in self.running.staff.agents:
                 (self.acd.phone_back if is_there else self.acd.phone_gone)(agent, now)
 
-    def _note_load(self, began: float, ended: float) -> None:
+    def _note_load(self, began: float, ended: float, is_idle: bool) -> None:
         self.load.note_round(began, ended - began)
-        if self.load.look(ended, time.thread_time()):
-            self.sip.gatekeeper.refuse_calls(self.running.settings.limits.retry_after_s if self.load.is_over else 0)
-            then = "new calls get 503" if self.load.is_over else "calls are taken again"
+        was = self.load.calls_per_s
+        if not self.load.look(ended, time.thread_time(), self.switch.n_calls_total, is_idle):
+            return
+        taken_per_s = self.load.calls_per_s
+        self.sip.gatekeeper.limit_calls(taken_per_s, self.running.settings.limits.retry_after_s)
+        if was is None or taken_per_s is None:
+            then = "all calls are taken again" if taken_per_s is None else "new calls that it does not bear get 503"
             log.warning("the engine's load is %.0f %% of a core: %s", 100 * self.load.load, then)
 
     # ---- the end

@@ -42,6 +42,7 @@ class Record:
     ended_ns: int = 0
     ended_by: str = ""  # "us", "far end"
     failure: str = ""  # why it is not a good call, as seen from here
+    retry_after: str = ""  # told with a refusal
     law: int = 8
     wants: str = "talk"  # how the caller means the call to end: talk, plan (the switch ends it), gives up
 
@@ -255,6 +256,7 @@ class Callers(Phone):
         elif answer.status >= 300:
             data = compose(f"ACK {leg.target} SIP/2.0", self._ack_headers(leg, leg.branch, answer.headers["to"]))
             self.transport.send(data, leg.to)
+            leg.record.retry_after = answer.headers.get("retry-after", "")
             leg.end("far end", answer.at_ns, f"{answer.status} {answer.reason}")
         elif answer.status >= 200:
             if not leg.ack:

@@ -220,14 +220,18 @@ class Endpoint:
     def n_calls_out(self, trunk: str) -> int:
         return self.carriers.ways[trunk].n_calls[OUT]
 
+    def n_pools(self) -> int:
+        """Pools of memory that PJSIP has in use, those of transactions that are nearly over among them."""
+        return slots.n_pools()
+
     def n_closing(self) -> int:
         """Legs that exist in PJSIP: also those that ended for us and wait for the far side's last word."""
         return int(library.C.pjsua_call_get_count())
 
-    def poll(self, timeout_s: float) -> None:
-        """Wait for the network, at most this long, and let callbacks post what happened."""
+    def poll(self, timeout_s: float) -> bool:
+        """Wait for the network, at most this long, and let callbacks post what happened. True: nothing had."""
         timeout_s = min(timeout_s, min(self.carriers.deadline(), self._timers.deadline()) - self.now())
-        self._pj.libHandleEvents(max(0, math.ceil(timeout_s * 1000)))
+        n_events = self._pj.libHandleEvents(max(0, math.ceil(timeout_s * 1000)))
         while self._invited:
             self._announce(self._invited.pop(0))
         self._timers.run()
@@ -239,6 +243,7 @@ class Endpoint:
         if self._phones:
             self._phones.poll(self.now())
         self.gatekeeper.tell(self.now())
+        return bool(n_events == 0)
 
     def close(self) -> None:
         """End every leg, wait a moment for the far sides, and shut PJSIP down. Ended legs are posted as always."""

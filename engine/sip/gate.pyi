@@ -50,8 +50,9 @@ PHONES: int
 def set_rate(group: int, calls_per_s: float) -> None:
     """New calls of a trunk above this get 503 with Retry-After; 0: as many as come."""
 
-def set_overload(retry_after_s: int) -> None:
-    """All new calls get 503 from now on; 0: no more. Calls in progress and retransmissions go on."""
+def set_overload(retry_after_s: int, calls_per_s: float) -> None:
+    """New calls above that rate, whoever brings them, get 503 from now on; 0 s: no more. Calls in progress and
+    retransmissions go on."""
 
 def take_registers(takes: bool) -> None:
     """Whether REGISTER is for somebody here. It passes at a stranger's rate from anywhere, to be authenticated."""

@@ -64,7 +64,7 @@ cdef extern from "gate_module.h" nogil:
     void agner_gate_close()
     int agner_gate_set_networks(const agner_network *, unsigned)
     void agner_gate_set_rate(int, double)
-    void agner_gate_set_overload(unsigned)
+    void agner_gate_set_overload(unsigned, double)
     int agner_gate_take_news(agner_refused *)
     const unsigned long long *agner_gate_counts()
     agner_sources *agner_gate_strangers()
@@ -133,8 +133,8 @@ def set_rate(int group, double calls_per_s):
     agner_gate_set_rate(group, calls_per_s)
 
 
-def set_overload(unsigned retry_after_s):
-    agner_gate_set_overload(retry_after_s)
+def set_overload(unsigned retry_after_s, double calls_per_s):
+    agner_gate_set_overload(retry_after_s, calls_per_s)
 
 
 def take_registers(takes):

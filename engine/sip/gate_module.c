@@ -26,7 +26,7 @@ static pjsip_module module = {
     .on_tx_response = &on_sent,
 };
 
-/* A bucket of new calls for a trunk, and one of answers for all strangers. */
+/* A bucket of new calls for a trunk, one for all while the engine is overloaded, one of answers for all strangers. */
 struct bucket {
     double per_s, tokens, seen_s;
 };
@@ -38,7 +38,7 @@ static struct {
     pj_bool_t takes_registers;
     agner_network *networks;
     unsigned n_networks;
-    struct bucket calls[N_GROUPS], answers;
+    struct bucket calls[N_GROUPS], admitted, answers;
     unsigned overload_s;
     pj_uint64_t counts[AGNER_N_COUNTS];
     agner_refusals news;
@@ -156,7 +156,7 @@ static pj_bool_t refuse_call(pjsip_rx_data *rdata, int group, double now_s)
     if (group >= 0 && group < N_GROUPS && gate.calls[group].per_s > 0 && !agner_is_repeated(rdata) &&
         !take(&gate.calls[group], now_s)) {
         why = AGNER_TOO_FAST;
-    } else if (gate.overload_s && !agner_is_repeated(rdata)) {
+    } else if (gate.overload_s && !agner_is_repeated(rdata) && !take(&gate.admitted, now_s)) {
         why = AGNER_OVERLOADED;
         retry_after_s = gate.overload_s;
     } else {
@@ -351,8 +351,9 @@ void agner_gate_set_rate(int group, double calls_per_s)
         gate.calls[group] = (struct bucket){calls_per_s, calls_per_s, agner_gate_now()};
 }
 
-void agner_gate_set_overload(unsigned retry_after_s)
+void agner_gate_set_overload(unsigned retry_after_s, double calls_per_s)
 {
+    gate.admitted = (struct bucket){calls_per_s, 0, agner_gate_now()};
     gate.overload_s = retry_after_s;
 }
 

@@ -58,8 +58,8 @@ void agner_gate_set_rules(const agner_gate_rules *);
 pj_status_t agner_gate_set_networks(const agner_network *, unsigned n);
 /* New calls of this group per second; 0: as many as come. */
 void agner_gate_set_rate(int group, double calls_per_s);
-/* New calls get 503 and Retry-After from now on; 0: no more. */
-void agner_gate_set_overload(unsigned retry_after_s);
+/* New calls above that rate, of all groups together, get 503 and Retry-After from now on; 0 s: no more. */
+void agner_gate_set_overload(unsigned retry_after_s, double calls_per_s);
 /* Whether REGISTER is for somebody here; else it is a request like any other. */
 void agner_gate_take_registers(pj_bool_t);
 /* A REGISTER from there had a wrong password, or a right one. */

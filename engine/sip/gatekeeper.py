@@ -72,6 +72,6 @@ class Gatekeeper:
         """Whether there was a ban to lift. ValueError: not an address."""
         return gate.lift(source)
 
-    def refuse_calls(self, retry_after_s: int) -> None:
-        """New calls get 503 from now on; 0: no more. Calls in progress go on."""
-        gate.set_overload(retry_after_s)
+    def limit_calls(self, calls_per_s: float | None, retry_after_s: int) -> None:
+        """New calls above that rate, whoever brings them, get 503; None: as many as come. Calls in progress go on."""
+        gate.set_overload(0 if calls_per_s is None else retry_after_s, calls_per_s or 0.0)

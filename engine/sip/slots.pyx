@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""pjsua's slots of calls. The contract is slots.pyi."""
+"""pjsua's slots of calls, and its pools of memory. The contract is slots.pyi."""
 
 cdef extern from "<pjsua-lib/pjsua.h>" nogil:
     ctypedef struct pj_str_t:
@@ -11,6 +11,8 @@ cdef extern from "<pjsua-lib/pjsua.h>" nogil:
         pjsip_cid_hdr *call_id
     ctypedef struct pjsip_inv_session:
         pjsip_dialog *dlg
+    ctypedef struct pj_caching_pool:
+        size_t used_count
     int PJSUA_MAX_CALLS, PJ_TRUE, PJSIP_SC_REQUEST_TIMEOUT
     int pjsip_inv_terminate(pjsip_inv_session *, int, int)
 
@@ -19,6 +21,7 @@ cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
         pjsip_inv_session *inv
     struct pjsua_data:
         pjsua_call *calls
+        pj_caching_pool cp
     pjsua_data pjsua_var
 
 
@@ -34,3 +37,7 @@ def call_id(int slot):
 def vacate(int slot, bytes whose):
     if whose and call_id(slot) == whose:
         pjsip_inv_terminate(session_in(slot), PJSIP_SC_REQUEST_TIMEOUT, PJ_TRUE)
+
+
+def n_pools():
+    return pjsua_var.cp.used_count

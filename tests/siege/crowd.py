@@ -75,7 +75,7 @@ class Crowd:
         self.source = RtpSource(max_streams=4096)
         self.callers = Callers(callers, Voice.on(self.source, callers[0], CALLER_RTP, N_SOCKETS, 0), PCMA)
         self.agents = Agents(agents, Voice.on(self.source, agents[0], AGENT_RTP, N_SOCKETS, 1), PCMA)
-        self.legs: dict[int, Leg] = {}  # by stream
+        self._heard: dict[int, StreamResult] = {}  # of streams that are over, until somebody asks
         self._n_dialled = 0
 
     async def __aenter__(self) -> Self:
@@ -98,7 +98,13 @@ class Crowd:
         for number in range(n):
             await asyncio.sleep(began + number / rate - time.monotonic())
             legs.append(self.dial(talk_s))
+            if number % 100 == 0:
+                self._collect()
         return await self.ended(legs)
+
+    def _collect(self) -> None:
+        """So that the source has room for more: a stream takes its place there until it is asked about."""
+        self._heard.update((one["id"], one) for one in self.source.collect())
 
     async def ended(self, legs: list[Leg], within_s: float = LATEST_S) -> Fared:
         end = time.monotonic() + within_s
@@ -108,5 +114,6 @@ class Crowd:
             if not leg.ended:
                 leg.record.failure = leg.record.failure or "never ended"
         await asyncio.sleep(0.05)  # a stream needs a moment to be told
-        ids = {leg.record.id for leg in legs}
-        return Fared([leg.record for leg in legs], [one for one in self.source.collect() if one["id"] in ids])
+        self._collect()
+        heard = (self._heard.pop(leg.record.id, None) for leg in legs)
+        return Fared([leg.record for leg in legs], [one for one in heard if one])

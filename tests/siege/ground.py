@@ -19,7 +19,7 @@ from tests.live.floor import Daemon
 CALLERS, AGENTS = ("127.0.0.10", 16100), ("127.0.0.20", 16200)
 LOUD, LOUD_PER_S = "127.0.0.30", 5
 CROWD = "200"  # the number that leads to the crowd's queue
-N_AGENTS = 150
+N_AGENTS = 300
 PORTS, RTP_PORTS = itertools.count(16060, 2), itertools.cycle((34000, 35000))
 LOOPBACK = {"carrier": ["127.0.0.1/32"], "crowd": [CALLERS[0]]}
 
@@ -64,28 +64,30 @@ def n_descriptors(pid: int) -> int:
 
 @dataclass
 class Costs:
-    """Memory and descriptors over a count of things done. note() where the daemon is at rest, or always as busy."""
+    """Memory, descriptors and PJSIP's pools over a count of things done. note() where the daemon is at rest, or always
+    as busy."""
 
-    pid: int
+    daemon: Daemon
     done: list[int] = field(default_factory=list)
-    rss: list[int] = field(default_factory=list)
-    descriptors: list[int] = field(default_factory=list)
+    noted: list[tuple[int, int, int]] = field(default_factory=list)  # RSS in kB, descriptors, pools
 
     def note(self, n_done: int) -> None:
+        status = self.daemon.ask("status")
         self.done.append(n_done)
-        self.rss.append(rss_kb(self.pid))
-        self.descriptors.append(n_descriptors(self.pid))
+        self.noted.append((rss_kb(status["pid"]), n_descriptors(status["pid"]), status["n_pools"]))
 
-    def slopes(self, after: float = 0.5) -> tuple[float, float]:
-        """kB and descriptors a thing, by least squares over the last part of the run."""
-        first = int(len(self.done) * after)
-        return tuple(float(np.polyfit(self.done[first:], each[first:], 1)[0]) for each in (self.rss, self.descriptors))  # type: ignore[return-value]
+    def slopes(self) -> tuple[float, float, float]:
+        """kB, descriptors and pools a thing, by least squares over the second half of the run."""
+        first = len(self.done) // 2
+        kb, descriptors, pools = np.polyfit(self.done[first:], self.noted[first:], 1)[0]
+        return float(kb), float(descriptors), float(pools)
 
     def __str__(self) -> str:
-        kb, descriptors = self.slopes()
+        (rss, descriptors, pools), (kb, more_descriptors, more_pools) = zip(*self.noted, strict=True), self.slopes()
         return (
-            f"RSS {self.rss[0]} -> {self.rss[-1]} kB, {1024 * kb:+.1f} B each in the second half;"
-            f" descriptors {self.descriptors[0]} -> {self.descriptors[-1]}, {descriptors:+.5f} each"
+            f"RSS {rss[0]} -> {rss[-1]} kB, {1024 * kb:+.1f} B each in the second half;"
+            f" descriptors {descriptors[0]} -> {descriptors[-1]}, {more_descriptors:+.5f} each;"
+            f" pools {pools[0]} -> {pools[-1]}, {more_pools:+.5f} each"
         )
 
 

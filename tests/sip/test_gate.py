@@ -280,12 +280,12 @@ def test_overload_refuses_new_calls_and_leaves_the_others_alone(ear, sender, sip
     answer_all(ear)
     caller = sipp(invite(), got(100, True), got(200), request("ACK"), pause(300), request("BYE", 2), got(200))
     ear.next(e.CallerAnswered)
-    gate.set_overload(7)
+    gate.set_overload(7, 0.0)
     late = sender(HOST)
     late.send(body=SDP)
     (answer,) = late.heard(ear)
     ear.next(e.LegEnded)
-    gate.set_overload(0)
+    gate.set_overload(0, 0.0)
     ear.until(caller.done)
     assert answer.startswith("SIP/2.0 503") and "Retry-After: 7" in answer
     assert caller.passed() and len(ear.all(e.CallArrived)) == 1
