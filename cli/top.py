@@ -87,6 +87,8 @@ def _head(status: Row) -> Text:
         head.append("   draining: no new calls", style="bold yellow")
     if not status["storage_ok"]:
         head.append("   storage does not take records", style="bold red")
+    if not status["recordings_ok"]:
+        head.append("   recordings lose audio: their disk does not answer", style="bold red")
     if status["trace_dropped"]:
         head.append(f"   {status['trace_dropped']} lines of trace lost", style="bold red")
     return head

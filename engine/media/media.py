@@ -235,6 +235,10 @@ class Media:
         """Delete a file that is closed, later. A missing one is no error; one that cannot be deleted is logged."""
         self._recorder.delete(Path(path))
 
+    def is_recording_stuck(self) -> bool:
+        """The disk of the recordings has stopped in the middle of a write."""
+        return self._recorder.is_stuck()
+
     # ---- the engine's loop
 
     def poll(self) -> list[MediaNews]:

@@ -3,8 +3,9 @@ the rings.
 
 The thread takes what all rings hold a few times a second, in one go and without the GIL, and gives it to soundfile. The
 media clock never waits for it: a ring that runs full counts what it loses, and the file has silence of that length. A
-disk that is full or gone is tried again every second, and what it missed is silence too. What happens to a file is told
-by poll(), never raised. A path is used once.
+disk that is full or gone is tried again every second, and what it missed is silence too. A disk that stops in the
+middle of a write holds this thread and nothing else, until it goes on. What happens to a file is told by poll(), never
+raised. A path is used once.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ EVERY_S = 0.2  # how often the rings are drained
 RING_S = 1.5  # how long the thread may stand still before audio is lost
 STAMP_S = 0.5  # how often a file's header is brought up to date, so that it plays after a crash
 RETRY_S = 1.0
+STUCK_S = 2.0  # a disk that has a write for longer has stopped; rings are full before
 BLOCK = 1 << 16  # samples of silence written at once
 ROOM_BYTES = 1 << 16  # what all recordings together want at once; a disk with less is full
 FORMATS = ("wav", "flac")
@@ -235,6 +237,8 @@ class Recorder:
         self._to_delete: deque[Path] = deque()
         self._files: dict[int, AudioFile] = {}
         self._wake = threading.Event()
+        self._busy_since: float | None = None  # the thread's writing goes on
+        self._was_stuck = False
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
@@ -254,7 +258,18 @@ class Recorder:
         self._to_delete.append(path)
         self._wake.set()
 
+    def is_stuck(self) -> bool:
+        """The disk has stopped: recordings lose what comes now."""
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > STUCK_S
+
     def poll(self) -> list[Closed | RecordingTrouble]:
+        if self.is_stuck() is not self._was_stuck:
+            self._was_stuck = not self._was_stuck
+            if self._was_stuck:
+                log.error("recordings: the disk has not answered for %g s; audio is lost until it does", STUCK_S)
+            else:
+                log.warning("recordings: the disk answers again")
         news = []
         while self._news:
             news.append(self._news.popleft())
@@ -272,6 +287,7 @@ class Recorder:
         n_started = 0
         stop_at = float("inf")
         while True:
+            self._busy_since = time.monotonic()
             while self._started:
                 file, ring = self._started.popleft()
                 n_started += 1
@@ -283,6 +299,7 @@ class Recorder:
                 self._drain(filled)
             except Exception:
                 log.exception("recordings: an error of our own")
+            self._busy_since = None
             if self._stop:
                 stop_at = min(stop_at, time.monotonic() + 2.5)
                 if not self._files or time.monotonic() > stop_at:

@@ -70,6 +70,7 @@ class Records:
         self._n_in = self._n_unfit = 0
         self._in_hand: list[Row] = []
         self._busy_since: float | None = None
+        self._was_stuck = False
         self._closing = Event()
         self._crowded = Event()
         self._give_up_at = float("inf")
@@ -122,9 +123,7 @@ class Records:
 
     def is_healthy(self) -> bool:
         """Whether the database takes rows now."""
-        busy_since = self._busy_since
-        is_stuck = busy_since is not None and time.monotonic() - busy_since > self._pace.stuck_s
-        return self._store.is_healthy and not is_stuck
+        return self._store.is_healthy and not self._is_stuck()
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Store everything within that time. False if some of it waits in the journal for the next start."""
@@ -141,7 +140,17 @@ class Records:
             log.critical("%d records are lost: neither the database nor the disk took them", n_lost)
         return self.pending() == 0
 
+    def _is_stuck(self) -> bool:
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > self._pace.stuck_s
+
     def _put(self, record: Record) -> None:
+        if self._is_stuck() is not self._was_stuck:
+            self._was_stuck = not self._was_stuck
+            if self._was_stuck:
+                log.error("storage has not answered for %g s: records are kept until it does", self._pace.stuck_s)
+            else:
+                log.warning("storage answers again")
         self._n_in += 1
         self._inbox.put((self._n_in, record))
         if self._inbox.qsize() > self._pace.max_waiting:

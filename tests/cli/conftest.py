@@ -41,7 +41,7 @@ CALLS = [*(call(n) for n in range(20, 0, -1)), TALKING]
 STATUS = {
     "version": "0.1.0", "pid": 1, "uptime_s": 3661.0, "draining": False, "n_calls": 21, "n_legs": 22, "n_slots": 23,
     "calls_total": 500, "calls_per_s": 3.5, "records_pending": 4, "trace_dropped": 0, "storage_ok": True,
-    "load": 0.25, "engine_delay_ms": 0.8,
+    "recordings_ok": True, "load": 0.25, "engine_delay_ms": 0.8,
 }  # fmt: skip
 
 

@@ -123,8 +123,9 @@ def test_top_shows_one_frame(agner, floor):
     assert [line.split()[1] for line in frame.stdout.splitlines() if "+86138" in line][:3] == ["1", "2", "3"]
     assert "... 5 more" in frame.stdout and "Other calls: 1" in frame.stdout
     assert "storage does not" not in frame.stdout
-    floor.status.update(storage_ok=False, draining=True, trace_dropped=7)
+    floor.status.update(storage_ok=False, recordings_ok=False, draining=True, trace_dropped=7)
     frame = agner("top", "--once")
+    assert "recordings lose audio" in frame.stdout
     assert "storage does not take records" in frame.stdout and "draining" in frame.stdout and "7 lines" in frame.stdout
 
 
