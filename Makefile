@@ -10,7 +10,7 @@ SANITIZED = tests/core tests/live tests/media tests/sip
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check lint bench bench-core bench-peers prove siege fuzz asan tsan golden prompts \
+.PHONY: help setup demo run test check lint bench bench-core bench-peers prove siege fuzz soak asan tsan golden prompts \
   pictures clean distclean
 
 help:  ## this list
@@ -71,6 +71,10 @@ siege:  ## the long floods and partitions against the real daemon, as root; minu
 fuzz:  ## 100,000 mutated messages to the real daemon; SEEDS=17 or SEEDS=17-40 replays those alone
 	@./bootstrap test
 	SEEDS=$(SEEDS) $(PY) -m pytest tests/siege -m fuzz -s --timeout 0 $(ARGS)
+
+soak:  ## 100,000 calls: nothing lost, nothing grown; 20 minutes at 100 calls a second, RATE=40 for a shared machine
+	@./bootstrap test
+	RATE=$(RATE) $(PY) -m pytest tests/siege -m soak -s --timeout 0 $(ARGS)
 
 asan:  ## live calls with our native parts under AddressSanitizer: memory and undefined behaviour
 	@./bootstrap test

@@ -18,6 +18,7 @@ CALLER_PORTS = itertools.count(15300, 2)
 MEDIA_PORTS = itertools.count(32000, 8)  # of SIPp
 BARESIP_RTP = "33000-33999"
 AGENT_PORTS = {"1001": 15101, "1002": 15102, "1003": 15103, "1004": 15104}  # as in config/staff.yaml
+DESK_PORT = 15131  # of 3001 to 3006
 
 
 class Floor:

@@ -8,8 +8,7 @@ import pytest
 
 from tests.live.ear import WELCOME
 from tests.live.floor import HOST, until
-from tests.live.phones import AGENT_PORTS, ANSWERED, ANSWERS, hangs_up_after
-from tests.live.test_churn import DESK_PORT
+from tests.live.phones import AGENT_PORTS, ANSWERED, ANSWERS, DESK_PORT, hangs_up_after
 from tests.sip.peers import got, pause, reply
 from tests.sip.peers import in_dialog_ok as ok
 
