@@ -18,6 +18,7 @@ LEVEL = 0.25  # of full scale; each party and file sends its tone so loud
 
 WINDOW_S, HOP_S = 0.040, 0.010
 HEARD = 0.12 * LEVEL  # a window has a tone from this amplitude on
+EDGE_WINDOW_S, EDGE_HOP_S, EDGE_S = 0.020, 0.001, 0.005
 LEAST_S = 0.1  # shorter is a click, or a tone's edge in the spectrum of another
 
 
@@ -51,6 +52,15 @@ class Sound:
 
     def has(self, hz: float) -> npt.NDArray[np.bool_]:
         return self.amplitudes(hz) > HEARD
+
+    def edges(self, hz: float) -> tuple[float, float]:
+        """Seconds at which the tone begins and ends for good: where it has half of its strength, for a window that lies
+        half in it has that. Right to EDGE_S."""
+        n, hop = int(EDGE_WINDOW_S * self.rate), int(EDGE_HOP_S * self.rate)
+        windows = np.lib.stride_tricks.sliding_window_view(self.samples, n)[::hop]
+        found = np.abs(windows @ (np.hanning(n) * np.exp(-2j * np.pi * hz * np.arange(n) / self.rate)))
+        (where,) = np.nonzero(found > np.median(found[found > found.max() / 2]) / 2)
+        return where[0] * EDGE_HOP_S + EDGE_WINDOW_S / 2, where[-1] * EDGE_HOP_S + EDGE_WINDOW_S / 2
 
     def tones(self) -> set[int]:
         """Those of TONES that are heard for a while."""

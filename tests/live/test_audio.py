@@ -2,11 +2,9 @@
 
 import pytest
 
-from tests.live.ear import AGENT, CALLER, HOP_S, MUSIC, WELCOME, WINDOW_S
+from tests.live.ear import AGENT, CALLER, EDGE_S, HOP_S, MUSIC, WELCOME
 from tests.live.floor import until
 from tests.live.phones import heard
-
-EDGE_S = WINDOW_S / 2 + HOP_S  # how exactly the ear places the beginning or end of a tone
 
 
 @pytest.mark.parametrize(
@@ -34,7 +32,7 @@ def test_prompt_and_talk_in_every_codec(floor, ani, caller, agent):
     assert heard(agent_phone).tones() == {CALLER}
     assert left.tones() == {CALLER}
     assert right.tones() == {WELCOME, AGENT}
-    assert right.span(WELCOME)[1] < right.span(AGENT)[0] + EDGE_S
+    assert right.edges(WELCOME)[1] < right.edges(AGENT)[0] + EDGE_S
 
 
 def test_music_stops_at_the_bridge(floor):
@@ -50,8 +48,8 @@ def test_music_stops_at_the_bridge(floor):
 
     for sound in (heard(calling), right):
         assert sound.tones() == {WELCOME, MUSIC, AGENT}
-        assert sound.span(WELCOME)[1] < sound.span(MUSIC)[0] + EDGE_S
-        assert sound.span(MUSIC)[1] < sound.span(AGENT)[0] + EDGE_S, "music under the agent's voice"
+        assert sound.edges(WELCOME)[1] < sound.edges(MUSIC)[0] + EDGE_S
+        assert sound.edges(MUSIC)[1] < sound.edges(AGENT)[0] + EDGE_S, "music under the agent's voice"
     assert heard(agent_phone).tones() == left.tones() == {CALLER}, "the agent hears no music"
     assert cdr["ended_by"] == "caller"
 

@@ -18,7 +18,7 @@ from tests.siege.ground import LOOPBACK, besiege, pid_of
 
 SOURCE = "127.0.0.50"
 N_CALLS, RATE = 20, 20.0
-LOST, JITTER_MS = 0.001, 20.0  # one packet's time: half of what jitter buffers keep
+LOST, JITTER_MS = 0.001, 5.0  # a quarter of a packet
 PER_CPU_S = 2000
 LONG = 10_000
 
