@@ -20,7 +20,7 @@ AGAIN_WITHIN_S = 5.0
 NOTICED_S = 1.0  # the calls of so long are taken before a rate is found
 LOST = 0.0005  # of the packets of calls in progress, where the surge takes the CPUs from the generator, too
 ASIDE = 10  # calls in progress besides
-N_AGAIN, AGAIN_PER_S, TALK_S = 10, 10.0, 0.5
+N_AGAIN, AGAIN_PER_S, TALK_S = 10, 5.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ CASES = [
     # as many again as there is room for, while the first talk
     pytest.param(limited(**{"max calls": AT_ONCE}), Surge(40.0, 2.0, 8.0), "10", id="calls"),
     pytest.param(limited(**{"max calls": 200}) | {"trunks": TRUNKS}, Surge(2.0 * PER_S, 3.0, 0.5), "1", id="rate"),
-    # a call costs the engine some 4 ms: these are 40 % of a core, and more where the machine is slow
-    pytest.param(limited(**{"max calls": 300, "max load": "20%"}), Surge(100.0, 3.0, 0.5), "10", id="load"),
+    # a call costs the engine 2 to 4 ms: these are 20 to 40 % of a core, and more where the machine is slow
+    pytest.param(limited(**{"max calls": 300, "max load": "10%"}), Surge(100.0, 3.0, 0.5), "10", id="load"),
     # what one core of two carries, twice
     pytest.param(
         limited(**{"max calls": 1000}),
