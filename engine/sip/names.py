@@ -18,7 +18,7 @@ import dns.exception
 import dns.resolver
 
 from engine.callflow.settings import Destination
-from engine.sip.trunks import DEFAULT_PORT, Hop, Server
+from engine.sip.trunks import DEFAULT_PORTS, Hop, Server
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +38,16 @@ class Failed(Exception):
 
 def servers_of(destination: Destination, ask: Ask, families: Sequence[bool]) -> tuple[list[Server], float]:
     """And for how many seconds that holds. `families`: is it IPv6, the preferred first. Raises Failed."""
-    fixed = destination.transport or "udp", destination.port or DEFAULT_PORT
+    transport = destination.transport or "udp"
+    port = destination.port or DEFAULT_PORTS[transport]
     if _is_address(destination.host):
-        return [Server(Hop(destination.host, fixed[1], fixed[0]), 0, 1)], float("inf")
+        return [Server(Hop(destination.host, port, transport), 0, 1)], float("inf")
     look_up = _LookUp(ask, ["AAAA" if is_v6 else "A" for is_v6 in families])
     found: list[Server] = []
     if destination.port is None:
         found = [server for n, name in enumerate(look_up.services(destination)) for server in look_up.srv(*name, n)]
     if not found and not look_up.is_refused:
-        found = list(look_up.addresses(destination.host, fixed[1], fixed[0], 0, 1))
+        found = list(look_up.addresses(destination.host, port, transport, 0, 1))
     return found, min(max(look_up.holds_s, SHORTEST_S), LONGEST_S)
 
 
@@ -66,7 +67,8 @@ class _LookUp:
     def services(self, destination: Destination) -> Iterator[tuple[str, str]]:
         """(name of SRV records, transport), the preferred first."""
         if destination.transport:
-            yield f"_sip._{destination.transport}.{destination.host}", destination.transport
+            service = "_sips._tcp" if destination.transport == "tls" else f"_sip._{destination.transport}"
+            yield f"{service}.{destination.host}", destination.transport
             return
         pointers = sorted(self.records(destination.host, "NAPTR"), key=lambda one: (one.order, one.preference))
         named = [

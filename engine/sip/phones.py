@@ -20,10 +20,10 @@ from engine.sip import gate, requests
 from engine.sip.digest import Credentials, Digest, Verdict
 from engine.sip.probes import Probes
 from engine.sip.registrar import Answer, Binding, Flow, Register, Registrar, key_of
+from engine.sip.trunks import DEFAULT_PORTS
 
 log = logging.getLogger(__name__)
 
-DEFAULT_PORT = 5060
 # What a proxy answers for a phone that it does not reach: time is up, 430 (RFC 5626 section 5.3.1), no such connection
 # (Kamailio), and what a server says of itself.
 NOT_THERE = (408, 430, 477, 478, 500, 502, 503, 504)
@@ -302,14 +302,15 @@ def user_of(uri: str) -> str:
 
 def home_port(binding: Binding) -> int:
     """Where the phone, or the proxy in front of it, says that it can be connected to."""
-    return port_of(binding.path[0].partition("<")[2].partition(">")[0] if binding.path else binding.uri)
+    uri = binding.path[0].partition("<")[2].partition(">")[0] if binding.path else binding.uri
+    return port_of(uri) or DEFAULT_PORTS[binding.transport]
 
 
 def port_of(uri: str) -> int:
-    """The port of a SIP URI."""
+    """The port of a SIP URI; 0: it has none."""
     host = uri.partition(";")[0].rpartition("@")[2].removeprefix("sip:").rpartition("]")[2]
     _, _, port = host.rpartition(":")
-    return int(port) if port.isdecimal() and 0 < int(port) < 65536 else DEFAULT_PORT
+    return int(port) if port.isdecimal() and 0 < int(port) < 65536 else 0
 
 
 def _name(binding: Binding) -> str:

@@ -19,7 +19,7 @@ from engine.callflow.settings import Destination, Trunk
 
 BACK_S = 30.0  # a gone server of a trunk without probes may be tried again
 LONGEST_REST_S = 600.0  # of a Retry-After; a mistake of the far side's must not take it out for a day
-DEFAULT_PORT = 5060
+DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}  # RFC 3261 section 19.1.2
 IN, OUT = "in", "out"
 
 

@@ -21,6 +21,7 @@ RECORDS = """
 --srv-host=_sip._udp.carrier.test,a.carrier.test,5070,10,60 --srv-host=_sip._udp.carrier.test,b.carrier.test,5071,10,20
 --srv-host=_sip._udp.carrier.test,two.carrier.test,5072,20,5
 --srv-host=_sip._tcp.carrier.test,b.carrier.test,5080,1,0
+--srv-host=_sips._tcp.carrier.test,a.carrier.test,5091,1,0
 --naptr-record=naptr.test,20,10,s,SIP+D2U,,_sip._udp.carrier.test
 --naptr-record=naptr.test,10,10,s,SIP+D2T,,_sip._tcp.carrier.test
 --naptr-record=naptr.test,5,10,s,SIPS+D2T,,_sips._tcp.carrier.test
@@ -77,6 +78,9 @@ def raised(servers: list[Server], rank: int) -> list[Server]:
         (Destination("192.0.2.1", 5080, "tcp"), [Server(Hop("192.0.2.1", 5080, "tcp"), 0, 1)]),
         (Destination("carrier.test"), [*UDP, *raised(TCP, 1)]),  # no NAPTR: UDP, then TCP
         (Destination("carrier.test", None, "tcp"), TCP),
+        (Destination("carrier.test", None, "tls"), [Server(hop(11, 5091, "tls"), 1, 0)]),
+        (Destination("a.carrier.test", None, "tls"), [Server(hop(11, 5061, "tls"), 0, 1)]),
+        (Destination("192.0.2.1", None, "tls"), [Server(Hop("192.0.2.1", 5061, "tls"), 0, 1)]),
         (Destination("naptr.test"), [*TCP, *raised(UDP, 1)]),  # the carrier would rather have TCP; SIPS is not for us
         (Destination("a.carrier.test"), [Server(hop(11, 5060), 0, 1)]),  # neither NAPTR nor SRV
         (Destination("a.carrier.test", 5090), [Server(hop(11, 5090), 0, 1)]),  # a port: addresses at once
