@@ -90,7 +90,8 @@ class House:
         return phone
 
     def phone(self, way: Way, user: str, says: int, **how: Any) -> Phone:
-        how |= {"says": says, "transport": way.transport, "certificate": self._certificate, "address": way.address}
+        how = {"certificate": self._certificate, **how}
+        how |= {"says": says, "transport": way.transport, "address": way.address}
         how["encryption"] = ENCRYPTION[way.program].get(way.encryption, "")
         if "registrar" in how:
             how["proxy"] = way.proxy
