@@ -331,6 +331,7 @@ cdef class Acd:
         k.later = <int32_t*>room(N_QUARTERS, sizeof(int32_t))
         k.later_some = <uint64_t*>room(N_QUARTERS // 64, sizeof(uint64_t))
         k.quarter, k.next_quarter_at = quarter_of(-INFINITY), -INFINITY
+        k.walks = <Walk*>room(N_WALKS, sizeof(Walk))
         k.offers = <OfferSlot*>room(2 * staff, sizeof(OfferSlot))
         k.freed = <int32_t*>room(staff + 1, sizeof(int32_t))
         k.best_of = <int32_t*>room(staff + 1, sizeof(int32_t))
@@ -364,7 +365,7 @@ cdef class Acd:
             <size_t>k.serving_nodes, <size_t>k.lines, <size_t>k.flows, <size_t>k.timers, <size_t>k.later,
             <size_t>k.later_some, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
             <size_t>k.expiring, <size_t>k.dirty, <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders,
-            <size_t>k.ladder_hash, <size_t>k.events,
+            <size_t>k.ladder_hash, <size_t>k.events, <size_t>k.walks,
         ):
             free(<void*><size_t>p)
 
@@ -428,7 +429,7 @@ cdef class Acd:
         k.freed, k.best_of, k.retry, k.expiring, k.dirty = (
             mine.freed, mine.best_of, mine.retry, mine.expiring, mine.dirty
         )
-        k.ladder_hash, k.events, k.max_events = mine.ladder_hash, mine.events, mine.max_events
+        k.ladder_hash, k.events, k.max_events, k.walks = mine.ladder_hash, mine.events, mine.max_events, mine.walks
         k.needs, k.terms, k.ladders, k.lines, k.flows = mine.needs, mine.terms, mine.ladders, mine.lines, mine.flows
         k.needs = <Needs*>self.regrown(k.needs, k.max_needs * sizeof(Needs))
         k.terms = <Term*>self.regrown(k.terms, k.max_terms * sizeof(Term))
@@ -720,7 +721,7 @@ cdef class Acd:
         cdef Queue* queue = &k.queues[q]
         cdef int32_t l = queue.lines, m
         while l and k.lines[l].needs != needs:
-            l = k.flows[l].sibling
+            l = k.lines[l].sibling
         if l:
             return l
         if k.free_line == 0:
@@ -729,14 +730,14 @@ cdef class Acd:
                 k.flows = <Flow*>self.grown(k.flows, k.max_lines, sizeof(Flow))
                 k.max_lines *= 2
             k.free_line = k.n_lines
-            k.flows[k.free_line].sibling = 0
+            k.lines[k.free_line].sibling = 0
             k.n_lines += 1
         l = k.free_line
-        k.free_line = k.flows[l].sibling
+        k.free_line = k.lines[l].sibling
         memset(&k.lines[l], 0, sizeof(Line))
         memset(&k.flows[l], 0, sizeof(Flow))
-        k.lines[l].queue, k.lines[l].needs, k.lines[l].slot = q, needs, -1
-        k.flows[l].sibling, k.flows[l].tune_median, k.flows[l].tune_p80 = queue.lines, 1, 1
+        k.lines[l].queue, k.lines[l].needs, k.lines[l].sibling, k.lines[l].slot = q, needs, queue.lines, -1
+        k.flows[l].tune_median = k.flows[l].tune_p80 = 1
         queue.lines = l
         if needs >= 0 and queue.n_slots < N_SLOTS:
             k.lines[l].slot = queue.n_slots
@@ -935,8 +936,8 @@ cdef class Acd:
                     k.free_ladder = i
         while k.queues[q].lines:
             l = k.queues[q].lines
-            k.queues[q].lines = k.flows[l].sibling
-            k.flows[l].sibling = k.free_line
+            k.queues[q].lines = k.lines[l].sibling
+            k.lines[l].sibling = k.free_line
             k.free_line = l
         k.queues[q].handle = 0
         k.n_queues -= 1

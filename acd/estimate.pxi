@@ -316,8 +316,8 @@ cdef void note_estimate(Core* k, int32_t c) noexcept nogil:
     call.est_median, call.est_p80, call.est_line = <float>median, <float>p80, line_now(k, c)
 
 
-cdef inline float tuned(float factor, double by) noexcept nogil:
-    return <float>lesser(5.0, greater(0.2, factor * exp(by)))
+cdef inline double tuned(double factor, double by) noexcept nogil:
+    return lesser(5.0, greater(0.2, factor * exp(by)))
 
 
 cdef void learn_estimate(Core* k, Call* c, double waited_s) noexcept nogil:

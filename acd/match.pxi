@@ -33,7 +33,7 @@ cdef void free_in(Core* k, int32_t a) noexcept nogil:
         n.place.key = free_key(k, m)
         n.place.seq = k.agents[a].idle_seq
         n.since = INFINITY
-        tree_add(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m, 0)
+        tree_add(k.serving_nodes, &k.queues[k.serving[m].queue].free_root, m)
         m = k.serving[m].next
 
 
@@ -158,7 +158,7 @@ cdef void line_open(Core* k, int32_t l) noexcept nogil:
 cdef void line_close(Core* k, int32_t l) noexcept nogil:
     cdef Line* line = &k.lines[l]
     flow_tick(k, l)
-    line.first = line.last = 0
+    line.first = 0
     if line.next:
         k.lines[line.next].prev = line.prev
     if line.prev:
@@ -184,12 +184,8 @@ cdef void wait_in(Core* k, int32_t c) noexcept nogil:
     cdef Call* call = &k.calls[c]
     cdef int32_t l = k.queues[call.queue].held if call.held else line_now(k, c)
     cdef Line* line = &k.lines[l]
-    cdef bint comes_last
     set_place(k, c)
-    comes_last = line.last and before(&k.call_nodes[line.last].place, &k.call_nodes[c].place)
-    tree_add(k.call_nodes, &line.root, c, line.last if comes_last else 0)
-    if comes_last or line.last == 0:
-        line.last = c
+    tree_add(k.call_nodes, &line.root, c)
     if line.first == 0:
         line_open(k, l)
     if line.first == 0 or before(&k.call_nodes[c].place, &line.place):
@@ -206,8 +202,6 @@ cdef void wait_out(Core* k, int32_t c) noexcept nogil:
         line_close(k, l)
     elif line.first == c:
         line_head(k, line, tree_next(k.call_nodes, c))
-    elif line.last == c:
-        line.last = tree_before_last(k.call_nodes, c)
     tree_drop(k.call_nodes, &line.root, c)
     k.calls[c].line = 0
 

@@ -52,15 +52,11 @@ cdef void tree_lift(Node* p, int32_t* root, int32_t i) noexcept nogil:
     p[parent].up = i
 
 
-cdef void tree_add(Node* p, int32_t* root, int32_t i, int32_t last) noexcept nogil:
-    """`last`: of the tree, where i is known to come after it; else 0, and its place is looked for from the root."""
-    cdef int32_t at = 0 if last else root[0], above = last
+cdef void tree_add(Node* p, int32_t* root, int32_t i) noexcept nogil:
+    cdef int32_t at = root[0], above = 0
     cdef bint is_left = False
     p[i].left = p[i].right = p[i].n_left = 0
     p[i].low_left = p[i].low_right = INFINITY
-    while last and p[i].since < p[last].low_right:
-        p[last].low_right = p[i].since
-        last = p[last].up
     while at:
         above = at
         is_left = before(&p[i].place, &p[at].place)
@@ -111,15 +107,6 @@ cdef inline int32_t tree_first(Node* p, int32_t root) noexcept nogil:
         while p[root].left:
             root = p[root].left
     return root
-
-
-cdef inline int32_t tree_before_last(Node* p, int32_t i) noexcept nogil:
-    if p[i].left == 0:
-        return p[i].up
-    i = p[i].left
-    while p[i].right:
-        i = p[i].right
-    return i
 
 
 cdef inline int32_t tree_next(Node* p, int32_t i) noexcept nogil:

@@ -163,7 +163,6 @@ cdef int64_t enqueue_verb(Core* k, Command* v) noexcept nogil:
     cdef Spec s
     cdef int64_t done
     cdef int32_t c
-    cdef Line* line
     s.queue = queue_ix(k, <uint64_t>v.a)
     s.needs, s.relaxation = v.needs, v.relaxation
     s.ladder = k.queues[s.queue].ladder
@@ -174,9 +173,7 @@ cdef int64_t enqueue_verb(Core* k, Command* v) noexcept nogil:
     fetch(&k.calls[c])
     fetch(&k.calls[c].due)
     fetch(&k.call_nodes[c])
-    line = &k.lines[k.ladders[s.ladder].steps[0].line]
-    fetch(&k.call_nodes[line.root])
-    fetch(&k.call_nodes[line.last])
+    fetch(&k.call_nodes[k.lines[k.ladders[s.ladder].steps[0].line].root])
     done = run_until(k, v.now)
     if done:
         return done

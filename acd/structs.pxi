@@ -12,6 +12,8 @@ cdef enum:
     N_SLOTS = 32  # kinds of needs of a queue whose agents are counted apart, for estimates
     N_GROUPS = 4  # of a queue's agents by the wait they begin at; the last takes all further ones
     N_QUARTERS = 16384  # lists of timers: a lap of 68 minutes
+    N_WALKS = 64  # calls due in one quarter whose ways in the trees are walked ahead, so many nodes of each
+    N_LEVELS = 8
     N_HEADS = 4  # kinds of head start told apart, for estimates
 
 cdef enum:  # verdicts of a verb
@@ -59,7 +61,6 @@ cdef struct Node:  # of an ordered tree. One cache line; what is below is known 
 cdef struct Line:  # the calls of one queue that wait with the same needs; kept as long as the queue. One cache line
     Place place  # of its first call, copied so that a scan need not touch the call
     int32_t first
-    int32_t last
     int32_t root
     int32_t n_waiting
     int32_t n_able  # working agents who may take its calls, sooner or later: the sum of Flow.n_able
@@ -67,6 +68,7 @@ cdef struct Line:  # the calls of one queue that wait with the same needs; kept 
     int32_t needs  # -1: those held for a preferred agent
     int32_t next  # of the queue's lines where somebody waits
     int32_t prev
+    int32_t sibling  # of the queue, all of them
     int8_t slot  # bit in Serving.able; -1: none left, or held
     int8_t n_judged  # estimates, the first of them
 
@@ -76,10 +78,8 @@ cdef struct Flow:  # beside its Line: who takes its calls, and what that costs t
     double work
     double moved
     double moved_work
-    float tune_median
-    float tune_p80
-    int32_t sibling  # the next of the queue's lines, all of them
-    int32_t spare
+    double tune_median
+    double tune_p80
     int32_t shared[N_SLOTS]  # of the able, those who can take the queue's line with that slot as well
 
 cdef struct Due:  # when time alone next does something to its call or agent
@@ -296,6 +296,11 @@ cdef struct Seat:  # where a handle's call is; and who talks to it, so that both
     int32_t call
     int32_t agent
 
+cdef struct Walk:  # of a call that is due soon: up from where it stands, and down to where it will stand
+    int32_t up
+    int32_t down
+    Place place
+
 cdef struct OfferSlot:
     uint64_t offer
     int32_t agent
@@ -367,6 +372,8 @@ cdef struct Core:
     int32_t scout  # on the list of the next quarter
     int32_t* later
     uint64_t* later_some  # bit per list: it is not empty
+    Walk* walks
+    int32_t n_walks
     OfferSlot* offers
     int32_t* freed
     int32_t n_freed

@@ -137,6 +137,7 @@ cdef inline void approach(Core* k, int32_t who) noexcept nogil:
     """It is due within the quarter: what stands beside its call or agent comes into the cache too."""
     cdef Node* n
     cdef Ladder* ladder
+    cdef Walk* walk
     cdef int32_t m
     cdef int next
     if who > 0:
@@ -144,15 +145,39 @@ cdef inline void approach(Core* k, int32_t who) noexcept nogil:
         fetch(&k.call_nodes[n.up])
         fetch(&k.call_nodes[n.left])
         fetch(&k.call_nodes[n.right])
-        ladder, next = &k.ladders[k.calls[who].ladder], k.calls[who].step + 1
-        if next < ladder.n_steps:
-            fetch(&k.call_nodes[k.lines[ladder.steps[next].line].root])
+        if k.n_walks < N_WALKS:
+            walk = &k.walks[k.n_walks]
+            k.n_walks += 1
+            walk.up, walk.down, walk.place = n.up, 0, n.place
+            ladder, next = &k.ladders[k.calls[who].ladder], k.calls[who].step + 1
+            if next < ladder.n_steps:
+                walk.down = k.lines[ladder.steps[next].line].root
+                fetch(&k.call_nodes[walk.down])
+                if ladder.steps[next].head_s > k.calls[who].head:
+                    walk.place.key = k.calls[who].arrival - ladder.steps[next].head_s
     else:
         m = k.agents[-who].serving
         fetch(&k.serving[m])  # mostly its queues stand side by side, two to a cache line
         fetch(&k.serving[m + 2])
         fetch(&k.serving[m + 4])
         fetch(&k.agents[-who].state_us)
+
+
+cdef void walk_ahead(Core* k) noexcept nogil:
+    """The nodes on all the ways into the cache, a level of all the trees and then the next: one wait for memory serves
+    all of them. Who has come to an end stays at node 0."""
+    cdef Node* p = k.call_nodes
+    cdef Walk* walk
+    cdef int32_t i
+    cdef int level
+    for level in range(N_LEVELS):
+        for i in range(k.n_walks):
+            walk = &k.walks[i]
+            walk.up = p[walk.up].up
+            walk.down = p[walk.down].left if before(&walk.place, &p[walk.down].place) else p[walk.down].right
+            fetch(&p[walk.up])
+            fetch(&p[walk.down])
+    k.n_walks = 0
 
 
 cdef void come_to(Core* k, double now) noexcept nogil:
@@ -173,6 +198,7 @@ cdef void come_to(Core* k, double now) noexcept nogil:
                 timer_set(k, who, at)
                 approach(k, who)
             who = next
+    walk_ahead(k)
     k.quarter = last
     k.scout = k.later[(last + 1) & (N_QUARTERS - 1)]
     fetch(due_of(k, k.scout))
