@@ -32,7 +32,8 @@ def in_a_talk(house: House, ani: str, transport: str) -> tuple[Linphone, Phone, 
     caller = house.call(Way("baresip"), ani, NUMBER, CALLER)
     house.talk_for(1.0)
     assert isinstance(one, Linphone)
-    return one, two, caller, f"sip:1002@{HOST}:{house.daemon.port};transport={transport}"
+    port = house.daemon.port + (transport == "tls")
+    return one, two, caller, f"sip:1002@{HOST}:{port};transport={transport}"
 
 
 def both_talked(house: House, ani: str, caller: Phone, two: Phone) -> dict[str, Any]:
@@ -48,9 +49,9 @@ def both_talked(house: House, ani: str, caller: Phone, two: Phone) -> dict[str, 
     return dict(cdr)
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 def test_blind(house: House, transport: str):
-    ani = {"udp": "5201", "tcp": "5202"}[transport]
+    ani = {"udp": "5201", "tcp": "5202", "tls": "5203"}[transport]
     one, two, caller, colleague = in_a_talk(house, ani, transport)
     one.transfer(colleague)
     one.until_gone()
