@@ -32,8 +32,9 @@ acd/verbs.pxi       what happens: agents, offers, calls, time  acd/play.pxi     
 acd/snapshots.pxi   rows for boards and reports                acd/audit.pxi      the invariants, asserted the slow way
 here                the class, configuration, `why`
 
-An ACD_CHECKS=1 build audits itself after every verb (while small) and can be told to break one law at a time, so that
-the tests can show that each law is needed (LAW in the code; break_law()). In the production build LAW(x) is 1.
+An ACD_CHECKS=1 build audits itself after every verb (while small), ends at an index out of bounds, and can be told to
+break one law at a time, so that the tests can show that each law is needed (LAW in the code; break_law()). In the
+production build LAW(x) is 1.
 """
 
 import json
@@ -69,14 +70,36 @@ cdef extern from *:
             (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
     #endif
     }
-    #ifdef ACD_CHECKS
     static int acd_broken_law = 0;
+    #ifdef ACD_CHECKS
     #define LAW(x) (acd_broken_law != (x))
     #define ACD_IS_CHECKED 1
+
+    /* Each array ends where a page begins that nobody may touch: an index beyond its end is a fault at once. */
+    #define PAGE ((size_t)4096)
+    static void *array_of(size_t alignment, size_t bytes)
+    {
+        const size_t pages = (bytes + PAGE - 1) / PAGE * PAGE, all = pages + 2 * PAGE;
+        char *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        (void)alignment;
+        if (p == MAP_FAILED)
+            return NULL;
+        *(size_t *)p = all;
+        if (mprotect(p, PAGE, PROT_READ) != 0 || mprotect(p + PAGE + pages, PAGE, PROT_NONE) != 0)
+            abort();
+        return p + PAGE + pages - bytes;
+    }
+    static void free_array(void *array)
+    {
+        char *p = (char *)((uintptr_t)array / PAGE * PAGE - PAGE);
+        if (array != NULL && munmap(p, *(size_t *)p) != 0)
+            abort();
+    }
     #else
-    static int acd_broken_law = 0;
     #define LAW(x) ((void)(x), 1)
     #define ACD_IS_CHECKED 0
+    #define array_of aligned_alloc
+    #define free_array free
     #endif
     """
     int popcount64(uint64_t x) noexcept nogil
@@ -86,7 +109,8 @@ cdef extern from *:
     void fetch(void* p) noexcept nogil  # into the cache, for what comes soon
     double lesser(double x, double y) noexcept nogil
     double greater(double x, double y) noexcept nogil
-    void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
+    void* array_of(size_t alignment, size_t size) noexcept nogil
+    void free_array(void* p) noexcept nogil
     void prefer_huge_pages(void* p, size_t bytes) noexcept nogil
     bint LAW(int x) noexcept nogil
     int acd_broken_law
@@ -281,9 +305,9 @@ cdef uint64_t power_of_two(uint64_t n):
 cdef void* room(uint64_t n, size_t size) except NULL:
     """Zeroed, on cache lines, and touched now, so that no page is first taken while matching."""
     cdef size_t bytes = n * size
-    cdef size_t step = 2 << 20 if bytes >= 1 << 20 else 64  # of a huge page, or of a cache line
+    cdef size_t step = 16 if ACD_IS_CHECKED else 2 << 20 if bytes >= 1 << 20 else 64  # a huge page, or a cache line
     cdef size_t total = (bytes + step - 1) // step * step
-    cdef void* p = aligned_alloc(step, total)
+    cdef void* p = array_of(step, total)
     if p == NULL:
         raise MemoryError
     if step > 64:
@@ -347,7 +371,9 @@ cdef class Acd:
         k.flows = <Flow*>room(k.max_lines, sizeof(Flow))
         k.ladder_mask = power_of_two(max(4096, 16 * n_queues)) - 1
         k.ladder_hash = <int32_t*>room(k.ladder_mask + 1, sizeof(int32_t))
-        k.events = <Event*>room(k.max_events, sizeof(Event))
+        k.events = <Event*>realloc(NULL, k.max_events * sizeof(Event))
+        if k.events == NULL:
+            raise MemoryError
         k.n_needs = k.n_ladders = k.n_lines = 1
         for i in range(1, n_serving):
             k.serving[i].next = i + 1
@@ -365,9 +391,10 @@ cdef class Acd:
             <size_t>k.serving_nodes, <size_t>k.lines, <size_t>k.flows, <size_t>k.timers, <size_t>k.later,
             <size_t>k.later_some, <size_t>k.offers, <size_t>k.freed, <size_t>k.best_of, <size_t>k.retry,
             <size_t>k.expiring, <size_t>k.dirty, <size_t>k.needs, <size_t>k.terms, <size_t>k.ladders,
-            <size_t>k.ladder_hash, <size_t>k.events, <size_t>k.walks,
+            <size_t>k.ladder_hash, <size_t>k.walks,
         ):
-            free(<void*><size_t>p)
+            free_array(<void*><size_t>p)
+        free(k.events)
 
     cdef list arrays(self):
         """(address, bytes in use) of every array, but the outputs, which somebody drains before a save."""
@@ -447,7 +474,7 @@ cdef class Acd:
 
     cdef void* regrown(self, void* old, size_t size) except NULL:
         cdef void* new = room(1, size)
-        free(old)
+        free_array(old)
         return new
 
     def memory(self):
@@ -589,7 +616,7 @@ cdef class Acd:
     cdef void* grown(self, void* old, int32_t n, size_t size) except NULL:
         cdef void* new = room(2 * n, size)  # on cache lines again, as realloc() would not be
         memcpy(new, old, n * size)
-        free(old)
+        free_array(old)
         return new
 
     cdef int32_t both(self, int32_t a, int32_t b) except -1:
@@ -687,7 +714,7 @@ cdef class Acd:
                 chain = k.ladders[i].chain
                 self.hash_ladder(i)
                 i = chain
-        free(old)
+        free_array(old)
         return 0
 
     cdef list ladder_needs(self, int32_t i, tuple steps):

@@ -117,11 +117,11 @@ cdef struct Call:  # two cache lines: a scan reads the first; waiting, ringing a
 
 cdef struct Wish:  # beside its Call: what few calls have
     double preferred_head
+    int32_t declined[MAX_DECLINED]  # agents, the first Call.n_declined of them; -1: one that is gone
     int32_t pref_next  # others that prefer the same agent
     int32_t pref_prev
     int32_t decl_next  # others of the queue that were declined
     int32_t decl_prev
-    int32_t declined[MAX_DECLINED]  # agents, the first Call.n_declined of them; -1: one that is gone
 
 cdef struct Agent:  # of its five cache lines matching reads the first; a call, from ringing to wrap-up, the first three
     uint64_t handle

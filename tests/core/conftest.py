@@ -20,7 +20,8 @@ BUILD = """
 import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
-part = Extension("acd_core", ["acd_core.pyx"], define_macros=[("ACD_CHECKS", "1")], extra_compile_args=["-O1"])
+flags = ["-O1", "-fsanitize=bounds", "-fsanitize-undefined-trap-on-error"]
+part = Extension("acd_core", ["acd_core.pyx"], define_macros=[("ACD_CHECKS", "1")], extra_compile_args=flags)
 setup(name="checked", ext_modules=cythonize([part], build_dir="build/checked", quiet=True), script_args=[
     "-q", "build_ext", "--force", "--build-lib", sys.argv[1], "--build-temp", "build/checked/temp"])
 """
