@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 Slot = int | Callable[[], int]  # a party that need not be in the bridge tells its slot when it must
+Link = tuple[Hashable, Hashable]  # source, listener
 
 
 class Ways(Protocol):
@@ -35,7 +36,8 @@ class Mixer:
         self._slots: dict[Hashable, Slot] = {}
         self._hears: dict[Hashable, set[Hashable]] = {}  # listener -> sources, as wanted
         self._heard_by: dict[Hashable, set[Hashable]] = {}  # the same, the other way round
-        self._made: dict[tuple[Hashable, Hashable], tuple[int, int]] = {}  # (source, listener) -> their slots
+        self._made: dict[Link, tuple[int, int]] = {}  # -> their slots
+        self._made_of: dict[Hashable, set[Link]] = {}  # the same, of either party
         self._direct: dict[Hashable, Hashable] = {}  # either of two -> the other
         self._relayed: set[Hashable] = set()  # those of them that hear each other
         self._changed: set[Hashable] = set()
@@ -148,11 +150,11 @@ class Mixer:
             self._relayed -= {party, other}
             self._ways.end_direct(party, other)
 
-    def _touching(self, party: Hashable) -> list[tuple[Hashable, Hashable]]:
+    def _touching(self, party: Hashable) -> set[Link]:
         """Links from and to the party, wanted or made."""
-        wanted = {(source, party) for source in self._hears.get(party, ())}
+        wanted: set[Link] = {(source, party) for source in self._hears.get(party, ())}
         wanted.update((party, listener) for listener in self._heard_by.get(party, ()))
-        return [*wanted, *(link for link in self._made if party in link and link not in wanted)]
+        return wanted | self._made_of.get(party, set())
 
     def _settle(self, source: Hashable, listener: Hashable) -> None:
         is_wanted = (
@@ -167,12 +169,18 @@ class Mixer:
             slots = self._slot(source), self._slot(listener)
             self._ways.connect(*slots)
             self._made[source, listener] = slots
+            for party in (source, listener):
+                self._made_of.setdefault(party, set()).add((source, listener))
 
     def _unmake(self, source: Hashable, listener: Hashable) -> None:
         # Also where a stream is gone and took its links along: its slot may already be another call's, which is
         # announced to us only later, and must not hear what was linked in the moment between.
         slots = self._made.pop((source, listener), None)
         if slots is not None:
+            for party in {source, listener}:
+                self._made_of[party].discard((source, listener))
+                if not self._made_of[party]:
+                    del self._made_of[party]
             self._ways.disconnect(*slots)
 
     def _slot(self, party: Hashable) -> int:
