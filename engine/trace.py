@@ -2,8 +2,9 @@
 ACD was asked, with what followed there. Always on.
 
 Ladders are drawn from it (cli/ladder.py); a bad night can be played again (engine/replay.py) and judged
-(engine/audit) from it. A thread of its own writes the lines, so that a slow or frozen disk never holds a call; what
-does not fit its queue is dropped and counted. ACD lines are numbered, so that a reader sees what is missing.
+(engine/audit) from it. A thread of its own writes the lines, some times a second, so that a slow or frozen disk never
+holds a call; what does not fit its queue is dropped and counted. ACD lines are numbered, so that a reader sees what is
+missing.
 
 A file holds a day of UTC and stands alone: it begins with the daemon's start or with a checkpoint of the ACD, so that
 the days before may be removed.
@@ -12,10 +13,11 @@ the days before may be removed.
 import dataclasses
 import json
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from queue import Empty, Full, Queue
 from typing import Any, TextIO
 
 from engine.callflow.commands import Command
@@ -23,7 +25,7 @@ from engine.callflow.events import Event
 from engine.encoding import pack
 
 MAX_PENDING = 100_000
-FLUSH_S = 0.5
+WRITE_EVERY_S = 0.2  # waking the thread for each line would cost the engine more than the line
 
 Row = dict[str, Any]
 
@@ -43,9 +45,10 @@ class Trace:
         self._keep_days = keep_days
         self._n_acd = 0
         self._acd_day: date | None = None
-        self._lines: Queue[_CallLine | _AcdLine | None] = Queue(MAX_PENDING)
+        self._lines: deque[_CallLine | _AcdLine] = deque()
+        self._closing = threading.Event()
         self._file: TextIO | None = None
-        self._day = ""
+        self._day: date | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
         self._thread.start()
@@ -78,27 +81,30 @@ class Trace:
         self._put((now, at, self._n_acd, verb, arguments, followed))
 
     def _put(self, line: _CallLine | _AcdLine) -> None:
-        try:
-            self._lines.put_nowait(line)
-        except Full:
+        if len(self._lines) < MAX_PENDING:
+            self._lines.append(line)
+        else:
             self.n_dropped += 1
 
     def close(self) -> None:
-        self._lines.put(None)
+        self._closing.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while True:
-            try:
-                line = self._lines.get(timeout=FLUSH_S)
-            except Empty:
-                self._flush()
-                continue
-            if line is None:
-                break
-            self._write(line)
+        while not self._closing.wait(WRITE_EVERY_S):
+            self._write_all()
+        self._write_all()
         if self._file:
             self._file.close()
+
+    def _write_all(self) -> None:
+        while self._lines:
+            self._write(self._lines.popleft())
+        try:
+            if self._file:
+                self._file.flush()
+        except OSError:
+            self.n_dropped += 1
 
     def _write(self, line: _CallLine | _AcdLine) -> None:
         row = _acd_row(line) if len(line) == 6 else _call_row(line)
@@ -107,19 +113,12 @@ class Trace:
         except OSError:
             self.n_dropped += 1
 
-    def _flush(self) -> None:
-        try:
-            if self._file:
-                self._file.flush()
-        except OSError:
-            self.n_dropped += 1
-
     def _open(self, at: datetime) -> TextIO:
-        day = f"{at:%Y-%m-%d}"
+        day = at.date()
         if self._file is None or day != self._day:
             if self._file:
                 self._file.close()
-            self._file = (self._folder / f"{day}.jsonl").open("a", encoding="utf-8", errors="backslashreplace")
+            self._file = (self._folder / f"{day:%Y-%m-%d}.jsonl").open("a", encoding="utf-8", errors="backslashreplace")
             self._day = day
             self._remove_old(at)
         return self._file
@@ -174,15 +173,28 @@ def parsed(line: str) -> Row | None:
 def plain(value: Any) -> Any:
     """A frozen dataclass as JSON values. A plan's step is told by its place and description, an error by its text, a
     secret not at all."""
+    kind: type = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
     if hasattr(value, "describe"):
         return {"place": str(value.place), "step": value.describe()}
-    if dataclasses.is_dataclass(value):
-        told = [field for field in dataclasses.fields(value) if not field.metadata.get("secret")]
-        return {field.name: plain(getattr(value, field.name)) for field in told}
+    if (names := _told(kind)) is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Exception):
-        return f"{type(value).__name__}: {value}"
+        return f"{kind.__name__}: {value}"
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return value
+
+
+_AS_THEY_ARE = frozenset((str, int, float, bool, type(None)))
+
+
+@cache
+def _told(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass that may be told. None: it is no dataclass."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple(field.name for field in dataclasses.fields(kind) if not field.metadata.get("secret"))
