@@ -10,9 +10,10 @@ and messages have versions, see versions.py.
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, DefaultClause, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, DefaultClause, Insert, Select, Table, Update, bindparam, insert, select, update
 
 from engine.callflow.media_news import RecordingClosed
 from engine.callflow.record import (
@@ -112,31 +113,55 @@ def put(connection: Connection, rows: Iterable[Row]) -> None:
 
 
 def _put_into(connection: Connection, table: Table, group: list[dict[str, Any]]) -> None:
-    key = list(table.primary_key.columns)
+    statements = _statements(table)
     fresh: dict[tuple[Any, ...], dict[str, Any]] = {}
     for values in group:
-        at = tuple(values[column.name] for column in key)
+        at = tuple(values[name] for name in statements.key)
         if at not in fresh or _is_final(table, values):
             fresh[at] = values
-    there = _keys_near(connection, key, list(fresh))
+    there = _keys_near(connection, statements, list(fresh))
     if missing := [values for at, values in fresh.items() if at not in there]:
-        connection.execute(insert(table), missing)
+        connection.execute(statements.insert, missing)
     if final := [values for at, values in fresh.items() if at in there and _is_final(table, values)]:
-        others: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns if not c.primary_key}
-        statement = update(table).where(table.c.call == bindparam("key")).values(others)
-        connection.execute(statement, [{**values, "key": values["call"]} for values in final])
+        connection.execute(_of_final(table), [{**values, "key": values["call"]} for values in final])
 
 
-def _keys_near(connection: Connection, key: list[Column[Any]], wanted: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+class _Statements(NamedTuple):
+    """Of a table: made once, as that costs as much as carrying them out. `near`: see _keys_near()."""
+
+    key: tuple[str, ...]
+    near: Select[Any]
+    insert: Insert
+
+
+@cache
+def _statements(table: Table) -> _Statements:
+    first, *others = table.primary_key.columns
+    near = select(first, *others).where(first.in_(bindparam("first", expanding=True)))
+    for column in others:
+        between = bindparam(f"{column.name}_from", type_=column.type), bindparam(f"{column.name}_to", type_=column.type)
+        near = near.where(column.between(*between))
+    return _Statements(tuple(column.name for column in table.primary_key.columns), near, insert(table))
+
+
+@cache
+def _of_final(table: Table) -> Update:
+    others: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns if not c.primary_key}
+    return update(table).where(table.c.call == bindparam("key")).values(others)
+
+
+def _keys_near(
+    connection: Connection, statements: _Statements, wanted: list[tuple[Any, ...]]
+) -> set[tuple[Any, ...]]:
     """The keys among these that are there, and perhaps some beside them.
 
     Not by a list of whole keys: SQLite would read its index from end to end for that.
     """
     first, *others = zip(*wanted, strict=True)
-    query = select(*key).where(key[0].in_(sorted(set(first))))
-    for column, values in zip(key[1:], others, strict=True):
-        query = query.where(column.between(min(values), max(values)))
-    return set(map(tuple, connection.execute(query)))
+    asked: dict[str, Any] = {"first": sorted(set(first))}
+    for name, values in zip(statements.key[1:], others, strict=True):
+        asked |= {f"{name}_from": min(values), f"{name}_to": max(values)}
+    return set(map(tuple, connection.execute(statements.near, asked)))
 
 
 def _is_final(table: Table, values: dict[str, Any]) -> bool:
