@@ -82,6 +82,7 @@ parts = [
     *on_pjsip("engine.sip.slots"),
     *on_pjsip("engine.sip.tls"),
     *on_pjsip("engine.sip.turned_away"),
+    *on_pjsip("engine.sip.unheard"),
 ]
 # bootstrap compiles the parts in place by build_ext, and then installs the project itself with AGNER_PARTS=none.
 wanted = [] if os.environ.get("AGNER_PARTS") == "none" else [one for one in parts if Path(one.sources[0]).exists()]

@@ -30,7 +30,7 @@ from engine.callflow.events import (
 )
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
-from engine.sip import gate, legs, library, referrals, slots, tls, translate, turned_away
+from engine.sip import gate, legs, library, referrals, slots, tls, translate, turned_away, unheard
 from engine.sip.accounts import Accounts
 from engine.sip.carriers import Carriers
 from engine.sip.fork import Branch, Fork
@@ -90,6 +90,7 @@ class Endpoint:
         self._pj.libCreate()
         try:
             self._pj.libInit(library.library_config(limits, clock_rate))
+            unheard.leave_out()
             self.gatekeeper = Gatekeeper(sip.gate, trunks)
             problems += library.set_codecs(self._pj, sip.codecs)
             problems += library.open_transports(self._pj, sip)

@@ -27,7 +27,7 @@ from engine.callflow.events import (
     Refusal,
 )
 from engine.callflow.plan import Caller
-from engine.sip import identity, library, translate
+from engine.sip import identity, library, translate, unheard
 from engine.sip.legs import CalledLeg, CustomerLeg, Leg, guarded
 from engine.sip.trunks import Hop, Search
 
@@ -85,7 +85,7 @@ class Outward:
             self.account = self._carriers.account(ways.trunk, destination, hop)
             leg = self.attempt = self._leg()
             prm = library.audio_only()
-            prm.opt.flag |= self._flag
+            prm.opt.flag |= self._flag | unheard.HEARS_MESSAGES
             prm.txOption.localUri, headers = identity.shown_to(
                 ways.trunk, self._caller, self._carriers.own_host(hop)
             )

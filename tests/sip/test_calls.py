@@ -1,14 +1,17 @@
 """Legs against real SIPp on 127.0.0.1: the ways a leg can begin, go on and end."""
 
+import functools
 import gc
 import re
 import select
 import socket
 import time
 
+import pjsua2 as pj
 import pytest
 
 from engine.callflow import events as e
+from engine.sip import legs, unheard
 from tests.sip import peers
 from tests.sip.peers import (
     CALLER,
@@ -253,6 +256,28 @@ def test_called_leg_answers_and_hangs_up(ear, sipp):
     ear.until(phone.done)
     assert phone.passed()
     assert "X-Agner-Queue: support" in phone.sent_and_received()
+
+
+@pytest.mark.parametrize("flag", [0, unheard.HEARS_MESSAGES])
+def test_messages_are_told_of_calls_that_want_them(ear, sipp, monkeypatch, flag):
+    """pjsua2 makes strings of each, which nobody reads but an attempt over a trunk."""
+    heard = set()
+    on_call_state = legs.CalledLeg.onCallState
+
+    def hear(leg, prm):
+        heard.add(prm.e.type)
+        on_call_state(leg, prm)
+
+    monkeypatch.setattr(legs.CalledLeg, "onCallState", hear)
+    monkeypatch.setattr(legs.CalledLeg, "onCallTsxState", lambda leg, prm: heard.add(prm.e.type), raising=False)
+    monkeypatch.setattr(legs, "begin", functools.partial(legs.begin, flag=flag))
+    phone = sipp(got("INVITE"), reply(180), reply(200, sdp()), got("ACK"), peers.bye_from_phone(), got(200))
+    ear.until(phone.listening)
+    ring(ear, phone.port)
+    ear.next(e.LegEnded)
+    assert (pj.PJSIP_EVENT_TSX_STATE in heard) == bool(flag)
+    assert flag or heard == {pj.PJSIP_EVENT_UNKNOWN}
+    ear.until(phone.done)
 
 
 @pytest.mark.parametrize("body", [sdp("3 4"), sdp(port="0")])
