@@ -4,6 +4,9 @@
  * sample, the left channel in its low half. Lengths are samples per channel. What finds no room is counted, and told as
  * a LOST chunk of the same length before the next audio, so both channels and the clock stay where they were.
  *
+ * It has room for as long as the reader may stand still, and needs a tenth of that while it does not. So the writer goes
+ * back to the front whenever all is taken, and the pages behind are memory only after a stall.
+ *
  * A ring outlives the tap that fills it: a re-INVITE replaces the tap, and the reader is done only when the engine has
  * closed the ring and no tap holds it any more.
  */
@@ -13,8 +16,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum agner_chunk_kind {
     AGNER_AUDIO,
@@ -36,6 +39,7 @@ struct agner_recording_ring {
     uint64_t next_at;   /* the bridge's time after the last frame, in samples at next_rate; meaningless while that is 0 */
     uint32_t next_rate;
     uint32_t lost, lost_rate;
+    uint32_t front; /* the count of words that words[0] stands for; changes only while all is taken, before `write` does */
 
     uint32_t words[];
 };
@@ -50,15 +54,36 @@ static inline struct agner_recording_ring *agner_ring_create(uint32_t min_words)
 
     while (n_words < min_words)
         n_words *= 2;
-    ring = calloc(1, sizeof(*ring) + n_words * sizeof(uint32_t));
-    if (ring)
-        ring->n_words = n_words;
+    ring = mmap(NULL, sizeof(*ring) + n_words * sizeof(uint32_t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ring == MAP_FAILED)
+        return NULL;
+    ring->n_words = n_words;
     return ring;
+}
+
+static inline void agner_ring_free(struct agner_recording_ring *ring)
+{
+    munmap(ring, sizeof(*ring) + ring->n_words * sizeof(uint32_t));
+}
+
+static inline uint32_t agner_ring_place(const struct agner_recording_ring *ring, uint32_t at)
+{
+    return (at - ring->front) & (ring->n_words - 1);
 }
 
 static inline uint32_t *agner_ring_word(struct agner_recording_ring *ring, uint32_t at)
 {
-    return &ring->words[at & (ring->n_words - 1)];
+    return &ring->words[agner_ring_place(ring, at)];
+}
+
+/* Where the writer writes next. */
+static inline uint32_t agner_ring_next(struct agner_recording_ring *ring)
+{
+    uint32_t write = atomic_load_explicit(&ring->write, memory_order_relaxed);
+
+    if (atomic_load_explicit(&ring->read, memory_order_acquire) == write)
+        ring->front = write;
+    return write;
 }
 
 static inline uint32_t agner_ring_room(struct agner_recording_ring *ring, uint32_t write)
@@ -84,7 +109,7 @@ static inline void agner_ring_lose(struct agner_recording_ring *ring, uint32_t n
 /* Silence of a known length. */
 static inline void agner_ring_pause(struct agner_recording_ring *ring, uint32_t n_samples, uint32_t rate)
 {
-    uint32_t write = atomic_load_explicit(&ring->write, memory_order_relaxed);
+    uint32_t write = agner_ring_next(ring);
 
     if (ring->lost || agner_ring_room(ring, write) < AGNER_CHUNK_HEADER) {
         agner_ring_lose(ring, n_samples, rate);
@@ -98,7 +123,7 @@ static inline void agner_ring_pause(struct agner_recording_ring *ring, uint32_t 
 static inline void agner_ring_audio(struct agner_recording_ring *ring, const int16_t *left, const int16_t *right,
                                     uint32_t n_samples, uint32_t rate)
 {
-    uint32_t write = atomic_load_explicit(&ring->write, memory_order_relaxed);
+    uint32_t write = agner_ring_next(ring);
 
     if (agner_ring_room(ring, write) < n_samples + 2 * AGNER_CHUNK_HEADER) {
         agner_ring_lose(ring, n_samples, rate);
@@ -142,7 +167,7 @@ static inline bool agner_ring_take(struct agner_recording_ring *ring, bool done,
             break;
         read += AGNER_CHUNK_HEADER;
         if (kind == AGNER_AUDIO) {
-            uint32_t to_end = ring->n_words - (read & (ring->n_words - 1));
+            uint32_t to_end = ring->n_words - agner_ring_place(ring, read);
             uint32_t n_first = n_samples < to_end ? n_samples : to_end;
 
             memcpy(out + chunk->n_samples, agner_ring_word(ring, read), n_first * sizeof(uint32_t));

@@ -12,6 +12,7 @@ cdef extern from "recording_ring.h" nogil:
         uint32_t n_samples
         uint32_t rate
     agner_recording_ring *agner_ring_create(uint32_t)
+    void agner_ring_free(agner_recording_ring *)
     void agner_ring_audio(agner_recording_ring *, const int16_t *, const int16_t *, uint32_t, uint32_t)
     bint agner_ring_is_done(agner_recording_ring *)
     bint agner_ring_take(agner_recording_ring *, bint, uint32_t *, uint32_t, agner_chunk *)
@@ -94,7 +95,7 @@ cdef class RingSet:
         for i in range(n_rings - 1, -1, -1):
             if self.is_done[i]:
                 finished.append(self.keys[i])
-                free(self.rings[i])
+                agner_ring_free(self.rings[i])
                 self.rings[i] = self.rings[len(self.keys) - 1]
                 self.keys[i] = self.keys[len(self.keys) - 1]
                 self.keys.pop()

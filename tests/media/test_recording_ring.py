@@ -1,6 +1,7 @@
 """The ring between a tap and the disk: what goes in comes out, and what found no room is silence of the same length."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,3 +91,26 @@ def test_many_rings_in_one_go():
             assert isinstance(audio, bytes)
             n_samples[key] += len(audio) // 4
     assert set(n_samples.values()) == {50 * FRAME} and n_goes > 1  # 1.6 million samples, more than one go takes
+
+
+def resident_kb() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+@pytest.mark.parametrize(("drains", "least_kb", "most_kb"), [(True, 0, 20), (False, 60, 80)])
+def test_a_ring_is_memory_only_as_far_as_its_reader_is_behind(drains, least_kb, most_kb):
+    """A ring of 1.5 s takes 64 kB, its reader comes five times a second."""
+    n_rings, filled = 200, rings.RingSet()
+    made = [rings.Ring(12_000) for _ in range(n_rings)]
+    for key, ring in enumerate(made):
+        filled.add(key, ring)
+    before_kb = resident_kb()
+    for n in range(20):
+        for ring in made:
+            for _ in range(10):
+                ring.write(*frame(n), 8000)
+        if drains:
+            while filled.drain()[2]:
+                pass
+    assert least_kb <= (resident_kb() - before_kb) / n_rings <= most_kb
