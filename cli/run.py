@@ -1,5 +1,6 @@
 """`agner run`: the daemon in the foreground. Counterpart: engine/app.py, which it only starts and tells about."""
 
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def run(folder: Path, log_level: str, quiet: bool) -> None:
     It then takes no new calls, lets talks finish for as long as `drain` in switch.yaml says, writes every record and
     exits with 0. A second signal ends the talks at once. Exit code 2: it cannot start, and says why.
     """
+    gc.freeze()  # what was imported stays: no collection need look at it
     _log_to_stderr(log_level)
     try:
         daemon = Daemon(folder)

@@ -215,7 +215,7 @@ def _phone(value: Value, agent: str) -> str:
     """`registered`, or the SIP address of a phone that is always there."""
     if value.is_scalar and value.node.value.strip() == "registered":
         return REGISTERED + agent
-    if value.is_scalar and (near := guess(value.text(), ("registered",))):
+    if value.is_scalar and ":" not in value.node.value and (near := guess(value.text(), ("registered",))):
         value.complain(f"phone: {value.text()!r} is neither `registered` nor a SIP address{near}")
         return ""
     return scalars.sip_uri(value)
