@@ -70,7 +70,13 @@ STEPS: dict[str, tuple[str, dict[str, Any], list[Figure]]] = {
         Figure("RSS kB a waiting caller", _memory("rss_per_leg_kb")),
     ]),
     "busy": ("full-house", {"record": "none"}, [
-        Figure("agent free to INVITE, p99 ms, callers waiting", _p99("agent_free_to_invite_ms"), at_most=20),
+        Figure("agent free to INVITE, p99 ms, 300 waiting for 40 agents", _p99("agent_free_to_invite_ms"), at_most=20),
+    ]),
+    "free": ("few-wait", {}, [
+        Figure("agent free to INVITE, p99 ms, 3 callers waiting", _p99("agent_free_to_invite_ms"), at_most=5),
+    ]),
+    "rush": ("rush", {}, [
+        Figure("agent free to INVITE, p99 ms, 100 calls/s", _p99("agent_free_to_invite_ms"), at_most=20),
     ]),
     "set-up": ("short-calls", {"record": "none"}, [
         Figure("set-up p99 ms at 100 calls/s", _p99("invite_to_200_ms"), at_most=100),
@@ -202,7 +208,8 @@ def main(steps: tuple[str, ...], codec: str, resume: bool, output: Path) -> None
     """Agner beside Asterisk 22 on this machine, as root. All steps take some 20 minutes.
 
     Asterisk is installed into a folder of the cache the first time; nothing outside it changes.
-    Steps: bridged, recorded, waiting, busy, set-up, start; calls and rate search for the most that each carries.
+    Steps: bridged, recorded, waiting, busy, free, rush, set-up, start; calls and rate search for the most that each
+    carries.
     """
     (base,) = reading.load(["steady"])
     base = replace(base, codec=codec)

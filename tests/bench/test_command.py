@@ -149,10 +149,12 @@ def children(pid: int) -> list[str]:
 SMALL = {
     "churn": "--rate 8 --talk 1 --duration 5 --agents 30",
     "fail-over": "--rate 5 --talk 1 --duration 5",
+    "few-wait": "--duration 3",
     "full-house": "--calls 20 --rate 20 --talk 1 --agents 4 --duration 4",
     "long-talks": "--rate 5 --talk 2 --duration 2",
     "mixed-day": "--rate 6 --talk 1 --duration 4",
     "music": "--rate 5 --talk 2 --duration 2",
+    "rush": "--calls 25 --rate 20 --agents 15 --duration 3",
     "short-calls": "--rate 20 --duration 2",
     "spot": "--rate 10 --talk 2 --duration 2 --agents 5",
     "start": "--rate 5 --duration 2",
@@ -184,7 +186,7 @@ def test_a_scenario_on_the_daemon(name: str, tmp_path: Path) -> None:
 
 def _see_what_it_is_about(name: str, result: dict[str, Any]) -> None:
     """A scenario that runs well, but not into what it is for, tests nothing."""
-    if name in ("full-house", "spot"):
+    if name in ("few-wait", "full-house", "rush", "spot"):
         assert result["agent_free_to_invite_ms"]["n"] > 0 and result["n_served_later_first"] == 0
     elif name == "music":
         assert result["n_talks"] == 0 and result["cpu"]["waiting_s"] > 0
