@@ -8,6 +8,7 @@ behalf. Counterparts: settings.Identity and settings.Numbers; translate.py, whic
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from urllib.parse import quote
 
 from engine.callflow.plan import Caller
@@ -17,19 +18,27 @@ from engine.sip.digest import Authorization
 
 _COMPACT = {"from": "f", "to": "t", "call-id": "i"}
 _HIDDEN = frozenset(("id", "user", "header", "full", "uri", "name"))  # RFC 3323 section 4.2, RFC 3325, RPID
+_FOLD = re.compile(r"\r?\n[ \t]+")
 _PARAMETER = re.compile(r"""\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))""")
 ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'  # RFC 3323 section 4.1.1.3
 
 
 def values_of(head: str, name: str) -> list[str]:
     """All values of a header, folded lines joined; a list in one line counts as several."""
+    return [part for line in _lines(name).findall(head) for part in _parts(_FOLD.sub(" ", line))]
+
+
+@cache
+def _lines(name: str) -> re.Pattern[str]:
     names = "|".join(re.escape(one) for one in (name, _COMPACT.get(name.lower())) if one)
-    lines = re.findall(rf"^(?:{names})[ \t]*:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)", head, re.IGNORECASE | re.MULTILINE)
-    return [part for line in lines for part in _parts(re.sub(r"\r?\n[ \t]+", " ", line))]
+    return re.compile(rf"^(?:{names})[ \t]*:[ \t]*((?:[^\r\n]+|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
 
 
 def _parts(line: str) -> Iterator[str]:
     """Split at commas that are neither in quotes nor in angle brackets."""
+    if "," not in line:
+        yield from filter(None, [line.strip()])
+        return
     found = re.findall(r"""(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<]|["<])+""", line)
     yield from (part.strip() for part in found if part.strip())
 
