@@ -138,8 +138,9 @@ def account_config(sip: settings.Sip, srtp: str, far: str = "") -> pj.AccountCon
     media.lockCodecEnabled = False
     media.srtpUse = SRTP_USE[srtp]
     media.srtpSecureSignaling = 0  # SDES over plain SIP is the administrator's to judge
-    for keying in (pj.PJMEDIA_SRTP_KEYING_SDES, pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP):
-        media.srtpOpt.keyings.append(keying)
+    media.srtpOpt.keyings.append(pj.PJMEDIA_SRTP_KEYING_SDES)
+    if srtp != "off":  # else it would take 6 kB of each leg
+        media.srtpOpt.keyings.append(pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP)
     rtp = media.transportConfig
     rtp.port, rtp.portRange = sip.rtp_from, sip.rtp_to - sip.rtp_from
     own, told = sip.address_for(far or sip.address)
