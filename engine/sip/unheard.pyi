@@ -9,4 +9,8 @@ HEARS_MESSAGES: int
 
 def leave_out() -> None:
     """From now on there is no onCallTsxState, and onCallState has no event, but of calls with HEARS_MESSAGES; and
-    nobody has onCallSdpCreated, onStreamPreCreate, onStreamDestroyed, onCallMediaTransportState, onCallMediaEvent."""
+    nobody has onCallSdpCreated, onStreamPreCreate, onStreamDestroyed, onCallMediaTransportState, onCallMediaEvent. For
+    the last, PJMEDIA keeps a list of all streams and walks it at the beginning and end of each: that is gone too."""
+
+def put_back() -> None:
+    """Before the pjsua library is destroyed. Twice is once."""

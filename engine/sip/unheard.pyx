@@ -35,11 +35,18 @@ cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
         pjsua_call *calls
     pjsua_data pjsua_var
 
+cdef extern from "<pjmedia/event.h>" nogil:
+    ctypedef struct pjmedia_event_mgr:
+        pass
+    pjmedia_event_mgr *pjmedia_event_mgr_instance()
+    void pjmedia_event_mgr_set_instance(pjmedia_event_mgr *)
+
 HEARS_MESSAGES = 1 << 29
 cdef unsigned hears_messages = HEARS_MESSAGES
 
 cdef on_call_state_cb tell_state = NULL
 cdef on_call_tsx_state_cb tell_transaction = NULL
+cdef pjmedia_event_mgr *media_events = NULL
 
 
 cdef bint hears(pjsua_call_id call) noexcept nogil:
@@ -58,7 +65,7 @@ cdef void on_call_tsx_state(pjsua_call_id call, pjsip_transaction *transaction, 
 
 
 def leave_out():
-    global tell_state, tell_transaction
+    global tell_state, tell_transaction, media_events
     cdef pjsua_callback *told = &pjsua_var.ua_cfg.cb
     tell_state, tell_transaction = told.on_call_state, told.on_call_tsx_state
     told.on_call_state = &on_call_state
@@ -68,3 +75,12 @@ def leave_out():
     told.on_stream_destroyed = NULL
     told.on_call_media_transport_state = NULL
     told.on_call_media_event = NULL
+    media_events = pjmedia_event_mgr_instance()
+    pjmedia_event_mgr_set_instance(NULL)
+
+
+def put_back():
+    global media_events
+    if media_events != NULL:
+        pjmedia_event_mgr_set_instance(media_events)
+    media_events = NULL
