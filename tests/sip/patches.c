@@ -253,6 +253,59 @@ static int sdp_newlines(void)
     return 0;
 }
 
+/* ---- dtls-certificate: its key is made in no time, whichever numbers come up */
+
+static int n_rsa_keys;
+
+int RSA_generate_key_ex(void *key, int n_bits, void *exponent, void *callback);
+int RSA_generate_key_ex(void *key, int n_bits, void *exponent, void *callback)
+{
+    (void)key, (void)n_bits, (void)exponent, (void)callback;
+    ++n_rsa_keys;
+    return 0;
+}
+
+static int dtls_certificate(void)
+{
+    pjmedia_endpt *endpoint;
+    pj_status_t status;
+
+    pjmedia_endpt_create2(&pools.factory, NULL, 0, &endpoint);
+    status = pjmedia_srtp_init_lib(endpoint);
+    printf("%d %d\n", status, n_rsa_keys);
+    return 0;
+}
+
+/* ---- message-buffers: what is kept of a message that was sent is as long as the message, also where it grows */
+
+static int message_buffers(void)
+{
+    const pj_str_t uri = pj_str("sip:a@127.0.0.1"), name = pj_str("X-Long");
+    char long_text[9000];
+    const pj_str_t value = {long_text, sizeof(long_text)};
+    pjsip_method options = {PJSIP_OPTIONS_METHOD, {"OPTIONS", 7}};
+    pjsip_endpoint *endpoint;
+    pjsip_tx_data *message;
+    long spare[2], lengths[2];
+
+    memset(long_text, 'x', sizeof(long_text));
+    pjsip_endpt_create(&pools.factory, "patches", &endpoint);
+    pjsip_endpt_create_request(endpoint, &options, &uri, &uri, &uri, NULL, NULL, 1, NULL, &message);
+    for (int i = 0; i < 2; ++i) {
+        if (i)
+            pjsip_msg_add_hdr(message->msg, (pjsip_hdr *)pjsip_generic_string_hdr_create(message->pool, &name, &value));
+        pjsip_tx_data_invalidate_msg(message);
+        if (pjsip_tx_data_encode(message) != PJ_SUCCESS)
+            return 1;
+        lengths[i] = message->buf.cur - message->buf.start;
+        spare[i] = message->buf.end - message->buf.cur;
+        if (message->buf.start[lengths[i]] != '\0' || (size_t)lengths[i] != strlen(message->buf.start))
+            return 1;
+    }
+    printf("%ld %ld %ld\n", spare[0], spare[1], lengths[1] - lengths[0]);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct {
@@ -264,6 +317,8 @@ int main(int argc, char **argv)
                {"conference-listeners", &conference_listeners},
                {"conference-removal", &conference_removal},
                {"deaf-stream", &deaf_stream},
+               {"dtls-certificate", &dtls_certificate},
+               {"message-buffers", &message_buffers},
                {"crypto-lines", &crypto_lines},
                {"sdp-newlines", &sdp_newlines}};
 

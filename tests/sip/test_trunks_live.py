@@ -18,7 +18,7 @@ from engine.sip.trunks import Hop, Server
 from tests.sip.peers import HOST, PORT, Ear, Sipp, got, in_dialog_ok, invite, pause, reply, request, sdp
 
 DEAD = 18195  # nobody there; packets to it are refused by the kernel, which UDP's sender does not hear of
-SILENT = Destination("127.9.9.9", 18196)
+SILENT = Destination("127.9.9.9", 18198)  # a port that no SIPp has, as tests tell hops by it
 SHOP = Caller(ani="+4940123", dnis="+8613800138000", trunk="carrier", name="Shop")
 SOURCES = (IPv4Network("127.0.0.1/32"),)
 ANSWERS = (got("INVITE"), reply(100), pause(20), reply(180), reply(200, sdp()), got("ACK"), got("BYE"), in_dialog_ok())
@@ -197,7 +197,8 @@ def test_a_name_stands_in_the_request_that_goes_to_one_of_its_servers(ear, sipp,
     ear.until(phone.listening)
     named = Destination("carrier.invalid")
     ways, now = over(named), time.monotonic()
-    ways.found(named, [Server(Hop(SILENT.host, 18196, "udp"), 10, 1), Server(Hop(HOST, phone.port, "udp"), 20, 1)], now)
+    hops = Hop(SILENT.host, SILENT.port or 0, "udp"), Hop(HOST, phone.port, "udp")
+    ways.found(named, [Server(hops[0], 10, 1), Server(hops[1], 20, 1)], now)
     assert 0.99 < call_and_end(ear, phone) < 1.2
     sent = phone.sent_and_received()
     assert "INVITE sip:13800138000@carrier.invalid SIP/2.0" in sent and not header(sent, "Route")
