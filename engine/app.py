@@ -1,7 +1,7 @@
 """The daemon: builds the rooms, runs the one loop, owns the clock and the signals, and takes everything down again in
 order.
 
-One round of the loop: wait in PJSIP for the network (10 ms at most), let the switch carry out what happened, answer
+One round of the loop: wait in PJSIP for the network (20 ms at most), let the switch carry out what happened, answer
 the control socket. All Python of the call path runs in this thread.
 """
 
@@ -47,7 +47,7 @@ log = logging.getLogger("agner")
 
 Room = TypeVar("Room")
 
-WAIT_S = 0.010  # how long one round may wait for the network; timers are that exact
+WAIT_S = 0.020  # how long one round may wait for the network, and so what other threads have to tell: a frame of audio
 GIL_SWITCH_S = 0.0005  # the records and trace threads give the engine its turn after this
 LAST_WORDS_S = 5.0  # after a stop: for BYEs to be answered
 STORED_WITHIN_S = 5.0  # what the last run left, before it is read

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 Answer = Callable[[dict[str, Any]], Any]
@@ -55,11 +55,8 @@ class ControlServer:
     def serve(self, answer: Answer) -> None:
         """Answer what was asked since the last round. `answer` raises ControlError to refuse; a Future from it is an
         answer that comes later."""
-        while True:
-            try:
-                request, future = self._requests.get_nowait()
-            except Empty:
-                return
+        while not self._requests.empty():
+            request, future = self._requests.get_nowait()
             try:
                 future.set_result(answer(request))
             except ControlError as error:

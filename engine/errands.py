@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
-from queue import Empty, Full, Queue, SimpleQueue
+from queue import Full, Queue, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -106,11 +106,8 @@ class Errands(Generic[D]):
 
     def poll(self) -> None:
         """Hand out what came back. Costs one look-up when nothing did."""
-        while True:
-            try:
-                self._done.get_nowait()()
-            except Empty:
-                return
+        while not self._done.empty():
+            self._done.get_nowait()()
 
     def close(self) -> None:
         """Webhooks under way have a moment; everything else is dropped. Twice is once."""

@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from engine import config
@@ -73,10 +73,9 @@ class Reload:
                 self.begin().add_done_callback(_log_outcome)
             except ControlError as error:
                 log.warning("SIGHUP: %s", error)
-        try:
-            read = self._read.get_nowait()
-        except Empty:
+        if self._read.empty():
             return
+        read = self._read.get_nowait()
         try:
             read.answer.set_result(self._apply(read))
         except ControlError as error:

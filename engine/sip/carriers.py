@@ -135,23 +135,20 @@ class Carriers:
                 self._found(destination, servers)
             self._tell_large()
 
-    def deadline(self) -> float:
-        """When poll() is needed next, if nothing happens. What DNS found may wait for a round."""
-        times = [ways.next_probe_at() for ways in self.ways.values()]
-        times += [one.enrolment.next_at for one in self._enrolled]
-        times += [self._awaited[0][0]] if self._awaited else []
-        return min(times, default=float("inf"))
+    def try_again(self) -> None:
+        """The next destination of calls whose last one failed. Outside PJSIP's callbacks."""
+        while self._to_try:
+            self._to_try.pop(0).next()
 
     def poll(self) -> None:
-        """Outside PJSIP's callbacks."""
+        """What is due by time, and what DNS found. Outside PJSIP's callbacks."""
         now = self._now()
         for destination, servers in self._names.poll() if self._names else ():
             self._found(destination, servers)
         while self._awaited and self._awaited[0][0] <= now:
             _, _, n_attempts, outward = heapq.heappop(self._awaited)
             outward.silent(n_attempts)
-        while self._to_try:
-            self._to_try.pop(0).next()
+        self.try_again()
         for ways in self.ways.values():
             if now >= ways.next_probe_at():
                 for hop in ways.probes_due(now):

@@ -52,6 +52,7 @@ RINGING, PROGRESS, OK = 180, 183, 200
 TIMEOUT, SHORT_INTERVAL, UNAVAILABLE, SERVER_ERROR = 408, 422, 480, 500
 RECORDABLE = 1 << 30  # among pjsua's flags of a call, where PJSIP has none; the media room taps calls that have it
 NO_ACK_S = 32.5  # PJSIP's Timer H, 32 s, and a moment: before it no BYE may be sent (RFC 3261 section 15)
+LOOK_EVERY_S = 0.02  # what is due by time alone; each round would cost more than it is exact
 CLOSING_S = 2.0  # how long close() waits for the far sides to agree to our BYE and CANCEL
 
 
@@ -82,6 +83,7 @@ class Endpoint:
         self._failed: list[int] = []  # legs whose callback raised
         self._decided: list[Fork] = []  # whose other phones need not ring any more
         self._timers = Timers(now)  # of legs that may be given up
+        self._look_at = now()
         self._answered: dict[int, tuple[int, bytes]] = {}  # callers' legs, until the ACK must be there: slot, Call-ID
         self._accounts = Accounts(self, sip)
         problems = library.check_limits(sip, limits) + library.raise_descriptors(limits) + self.carriers.problems
@@ -230,21 +232,27 @@ class Endpoint:
         return int(library.C.pjsua_call_get_count())
 
     def poll(self, timeout_s: float) -> bool:
-        """Wait for the network, at most this long, and let callbacks post what happened. True: nothing had."""
-        timeout_s = min(timeout_s, min(self.carriers.deadline(), self._timers.deadline()) - self.now())
-        n_events = self._pj.libHandleEvents(max(0, math.ceil(timeout_s * 1000)))
+        """Wait for the network, at most this long, and let callbacks post what happened. True: nothing had. What is due
+        by time alone is exact to this timeout and LOOK_EVERY_S."""
+        n_events = self._pj.libHandleEvents(math.ceil(timeout_s * 1000))
         while self._invited:
             self._announce(self._invited.pop(0))
-        self._timers.run()
         while self._failed:
             self._end(self._failed.pop(), SERVER_ERROR, {})
         while self._decided:
             self._end_losers(self._decided.pop())
+        self.carriers.try_again()
+        if (now := self.now()) >= self._look_at:
+            self._look_at = now + LOOK_EVERY_S
+            self._look(now)
+        return bool(n_events == 0)
+
+    def _look(self, now: float) -> None:
+        self._timers.run()
         self.carriers.poll()
         if self._phones:
-            self._phones.poll(self.now())
-        self.gatekeeper.tell(self.now())
-        return bool(n_events == 0)
+            self._phones.poll(now)
+        self.gatekeeper.tell(now)
 
     def close(self) -> None:
         """End every leg, wait a moment for the far sides, and shut PJSIP down. Ended legs are posted as always."""
@@ -317,6 +325,7 @@ class Endpoint:
             self._phones.close()
         self.carriers.close()
         self._accounts.close()
+        unheard.put_back()
         self._pj.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)  # else it waits another second
         del self._pj  # a second one beside it would abort the process
         gate.close()

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_address
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import dns.exception
@@ -138,11 +138,8 @@ class Names:
 
     def poll(self) -> Iterator[tuple[Destination, list[Server]]]:
         """What was found since the last poll."""
-        while True:
-            try:
-                destination, servers = self._found.get_nowait()
-            except Empty:
-                return
+        while not self._found.empty():
+            destination, servers = self._found.get_nowait()
             self.known[destination] = servers
             yield destination, servers
 

@@ -2,7 +2,6 @@
 
 import heapq
 import itertools
-import math
 from collections.abc import Callable
 
 Deed = Callable[[int], None]  # with a leg
@@ -16,10 +15,6 @@ class Timers:
 
     def after(self, seconds: float, deed: Deed, leg: int) -> None:
         heapq.heappush(self._heap, (self._now() + seconds, next(self._order), deed, leg))
-
-    def deadline(self) -> float:
-        """When the next one is due; infinite: none."""
-        return self._heap[0][0] if self._heap else math.inf
 
     def run(self) -> None:
         while self._heap and self._heap[0][0] <= self._now():

@@ -94,8 +94,10 @@ class Switch:
     def round(self, now: float) -> None:
         """Carry out everything that happened until `now`."""
         self.now = now
-        self._bury_dead_legs()
-        self.acd.advance(now)
+        if self._inbox or self._dead:
+            self._bury_dead_legs()
+        if self.acd.deadline() <= now:
+            self.acd.advance(now)
         self._gather()
         for news in self.media.poll():
             self._take_media_news(news)
