@@ -38,8 +38,9 @@
 #define PJSIP_MAX_TIMED_OUT_ENTRIES     64      /* default 10 timers per turn of the loop */
 #define PJ_HAS_IPV6                     1       /* default 0 */
 #define PJSIP_MAX_PKT_LEN               16384   /* default 4000; an offer of a WebRTC gateway is longer */
-/* Most messages take somewhat more than the 4000 that their pool begins with. */
+/* Most messages take somewhat more than the 4000 that their pool begins with; a stream 12,500. */
 #define PJSIP_POOL_INC_TDATA            1000    /* default 4000 */
+#define PJMEDIA_STREAM_INC              1000    /* default 4000 */
 /* A TCP or TLS connection that has brought no whole message by then is closed (s): half-open ones cost a socket each. */
 #define PJSIP_TRANSPORT_SERVER_IDLE_TIME_FIRST 10   /* default 0: never */
 

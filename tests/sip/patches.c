@@ -306,6 +306,25 @@ static int message_buffers(void)
     return 0;
 }
 
+/* ---- rtp-buffers: a leg's RTP transport takes what it needs to be there */
+
+static int rtp_buffers(void)
+{
+    const pj_str_t host = pj_str("127.0.0.1");
+    pjmedia_endpt *endpoint;
+    pjmedia_transport *transport;
+    pj_size_t before;
+    int port = 18992;
+
+    pjmedia_endpt_create2(&pools.factory, NULL, 1, &endpoint);
+    do {
+        before = in_pools();
+        port += 2;
+    } while (pjmedia_transport_udp_create2(endpoint, "rtp", &host, port, 0, &transport) != PJ_SUCCESS);
+    printf("%d\n", in_pools() - before < 10000);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct {
@@ -320,6 +339,7 @@ int main(int argc, char **argv)
                {"dtls-certificate", &dtls_certificate},
                {"message-buffers", &message_buffers},
                {"crypto-lines", &crypto_lines},
+               {"rtp-buffers", &rtp_buffers},
                {"sdp-newlines", &sdp_newlines}};
 
     pj_log_set_level(0);
