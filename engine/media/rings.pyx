@@ -42,7 +42,7 @@ cdef struct Taken:
 
 
 cdef enum:
-    N_STAGE = 1 << 19  # samples taken from all rings in one go: 2 MB
+    N_STAGE = 1 << 17  # samples taken from all rings in one go: 512 kB
     N_TAKEN = 1 << 14
     MAX_FRAME = 1 << 13  # samples; no ring holds a longer frame
 
