@@ -12,9 +12,10 @@ import yaml
 
 from tests.interop.house import House, Way, heard, settle
 from tests.interop.kamailio import Kamailio
-from tests.interop.talk import talk_with_a_hold
+from tests.interop.linphone import Linphone
+from tests.interop.talk import NUMBER, talk_with_a_hold
 from tests.interop.test_colleagues import DIALS
-from tests.live.ear import AGENT, CALLER
+from tests.live.ear import AGENT, CALLER, CALLER_2
 from tests.live.floor import HOST, Daemon, until
 
 PROXY = "127.0.0.40"
@@ -28,7 +29,8 @@ ANIS = itertools.count(5100)
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     trunk = {"from": [PROXY], "destinations": [f"sip:{AT}"], "probe": {"every": "2s"}}
-    daemon = settle(tmp_path_factory.mktemp("house") / "here", trunks={"carrier": trunk})
+    trunks = {"carrier": trunk, "callers": {"from": [HOST]}}
+    daemon = settle(tmp_path_factory.mktemp("house") / "here", trunks=trunks)
     plans = daemon.folder / "config" / "plans" / "main.yaml"
     written = yaml.safe_load(plans.read_text())
     written["numbers"][int(OUT)] = "out"
@@ -113,3 +115,25 @@ def test_agents_behind_the_proxy_call_each_other(house: House, tmp_path: Path, d
         calling.until_gone()
         assert proxy.n_passed("BYE") == 2
     assert (heard(calling), heard(called)) == ({AGENT}, {CALLER})
+
+
+def test_an_agent_behind_the_proxy_sends_a_caller_on(house: House, tmp_path: Path):
+    """REFER, and the news of what came of it, go by the proxy, too."""
+    daemon, ani = house.daemon, str(next(ANIS))
+    with Kamailio(tmp_path / "kamailio", NO_TRUNK, f"{HOST}:{daemon.port}", f"{HOST}:{CALLED_PORT}") as proxy:
+        one = house.agent(Way("linphone", proxy=NO_TRUNK), "1001", CALLER_2)
+        two = house.agent(Way("baresip", proxy=NO_TRUNK), "1002", AGENT)
+        daemon.ask("agent_logout", id="1002")
+        caller = house.call(Way("baresip"), ani, NUMBER, CALLER)
+        house.talk_for(1.0)
+        assert isinstance(one, Linphone)
+        one.transfer(f"sip:1002@{NO_TRUNK}")
+        one.until_gone()
+        until("free", lambda: daemon.agent("1001")["state"] == "READY")
+        house.talk_for(1.0, "TRANSFERRED")
+        caller.hang_up()
+        two.until_gone()
+        cdr = daemon.cdr(ani)
+        assert proxy.n_passed("REFER") == 1 and proxy.n_passed("NOTIFY") >= 2
+    assert [one["agent"] for one in cdr["segments"] if one["kind"] == "talk"] == ["1001", "1002"]
+    assert heard(caller) >= {CALLER_2, AGENT} and CALLER in heard(two)
