@@ -21,8 +21,6 @@ from engine.callflow.settings import bracketed
 from engine.sip.digest import Authorization, Digest, Verdict
 
 SUPPORTED = ("path",)
-# RFC 5626, where a phone can ask whether its flow is up: by a connection (connections.c). By UDP it would ask in STUN.
-OVER_CONNECTIONS = (*SUPPORTED, "outbound")
 DEFAULT_EXPIRES_S = 3600  # RFC 3261 section 10.2.1.1
 LONGEST_PATH = 512
 LONGEST_AGENT = 64  # of User-Agent; the rest is cut
@@ -291,7 +289,11 @@ class Registrar:
 
 
 def supported(request: Register) -> tuple[str, ...]:
-    return SUPPORTED if request.transport == "udp" else OVER_CONNECTIONS
+    """Outbound (RFC 5626) where the phone can ask whether its flow is up: us, by a connection (connections.c), for by
+    UDP it would ask in STUN; or the proxy that it sends to, which says so in its Path, the last (section 5.1)."""
+    first_hop = request.path[-1].rpartition("<")[2].partition(">")[0] if request.path else ""
+    keeps_flow = "ob" in first_hop.lower().split(";") if request.path else request.transport != "udp"
+    return (*SUPPORTED, "outbound") if keeps_flow else SUPPORTED
 
 
 def key_of(uri: str, instance: str, reg_id: int) -> Key:

@@ -162,9 +162,9 @@ def test_what_is_absurd_is_400(room: Room, phone: Callable[..., Phone]):
 def test_outbound_and_path(room: Room, phone: Callable[..., Phone]):
     one = phone(tcp=True)
     contact = f'<{one.contact};ob>;reg-id=1;+sip.instance="<urn:uuid:0001>"'
-    status, text = one.register(contact=contact, header="Supported: path, outbound\r\nPath: <sip:edge@127.0.0.9;lr>")
+    status, text = one.register(contact=contact, header="Supported: path, outbound\r\nPath: <sip:edge@127.0.0.9;lr;ob>")
     assert status == 200
-    assert "Require: outbound" in text and "Path: <sip:edge@127.0.0.9;lr>" in text
+    assert "Require: outbound" in text and "Path: <sip:edge@127.0.0.9;lr;ob>" in text
     assert '+sip.instance="<urn:uuid:0001>";reg-id=1' in text
     assert room.phones._whereabouts.direct == {}, "nobody's address is taken for the proxy's"
 

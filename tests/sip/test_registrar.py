@@ -209,6 +209,23 @@ def test_outbound_over_udp_is_not_promised(desk: Desk):
     assert (found.status, values(found, "Unsupported")) == (420, ["outbound"])
 
 
+@pytest.mark.parametrize(
+    ("path", "is_promised"),
+    [
+        (["<sip:inner;lr>", "<sip:edge;lr;ob>"], True),
+        (["<sip:inner;lr;ob>", "<sip:edge;lr;obscure>"], False),
+        (["<sip:inner;lr>, <sip:edge;ob;lr>"], True),
+        (["<sip:inner;lr;ob>, <sip:edge;lr>"], False),
+    ],
+)
+def test_behind_a_proxy_outbound_is_what_the_first_one_says(desk: Desk, path: list[str], is_promised: bool):
+    """The one that the phone sends to, which stands last; what is between it and us does not matter."""
+    first = at("a", instance="<urn:uuid:1>", reg_id=1)
+    for transport in ("udp", "tcp"):
+        found = desk.send(first, supported=["outbound", "path"], transport=transport, path=path)
+        assert values(found, "Require") == ["outbound"] * is_promised
+
+
 def test_path(desk: Desk):
     found = desk.send(at("a"), path=["<sip:proxy;lr>", "<sip:inner;lr>"])
     assert values(found, "Path") == ["<sip:proxy;lr>", "<sip:inner;lr>"]
