@@ -1,6 +1,7 @@
 """The contract by example: what each verb does, refuses and tells. Both builds run it."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -571,6 +572,40 @@ def test_counts_by_skill(core):
     desk.acd.enqueue(desk.queue, 5.0 + 5.0)
     rows = desk.acd.snapshot("skills", 10.0)
     assert [tuple(row) for row in rows] == [(1, 1, 1, 1, 0, 2_000_000), (2, 2, 1, 1, 1, 2_000_000)]
+
+
+def test_an_interval_is_the_difference_of_two_snapshots(core):
+    """15 minutes of calls by the second, cut into minutes: each has its own calls, and of every agent's time all."""
+    rng, desk = random.Random(5), Desk(core, n_agents=4, wrap_up_s=7.5)
+    acd = desk.acd
+    waiting: list[int] = []
+    talking: list[int] = []
+    seen = dict.fromkeys(("offered", "answered", "abandoned", "released"), 0)
+    queue, agents = acd.snapshot("queues", 0.0)[0], acd.snapshot("agents", 0.0)
+    states = [name for name in agents.dtype.names if name.endswith("_us")]
+    for now in range(1, 901):
+        if len(waiting) + len(talking) < 8 and rng.random() < 0.2:
+            waiting.append(acd.enqueue(desk.queue, float(now)))
+            seen["offered"] += 1
+        if talking and rng.random() < 0.3:
+            acd.release(talking.pop(0), float(now))
+            seen["released"] += 1
+        if waiting and rng.random() < 0.03:
+            acd.abandon(waiting.pop(0), float(now))
+            seen["abandoned"] += 1
+        acd.advance(float(now))
+        for call, agent in desk.offers():
+            if acd.call_of(agent) == call:  # else the caller hung up first
+                desk.answer(agent, float(now))
+                waiting.remove(call)
+                talking.append(call)
+                seen["answered"] += 1
+        if now % 60 == 0:
+            earlier, queue = queue, acd.snapshot("queues", float(now))[0]
+            before, agents = agents, acd.snapshot("agents", float(now))
+            assert {name: queue[name] - earlier[name] for name in seen} == seen and seen["answered"] > 0
+            assert all(sum(agents[name] - before[name] for name in states) == 60_000_000)
+            seen = dict.fromkeys(seen, 0)
 
 
 def test_service_level_formulas_side_by_side():
