@@ -30,6 +30,8 @@ from engine.switch import admitting, boxes, dialling, hearing, meaning, planning
 from engine.switch.calling_back import CallingBack
 from engine.switch.live import CALLER, Live, News, Rooms, Setup, recording_path
 
+NOT_DIALLED_S = 1.0
+
 log = logging.getLogger(__name__)
 
 
@@ -61,6 +63,7 @@ class Switch:
         self._timers: list[tuple[float, str]] = []
         self._soon: list[tuple[float, int, str, Event]] = []
         self._order = itertools.count()
+        self._is_at_work = False
         self._dead: set[int] = set()  # legs whose end stands in the inbox of this round
 
     def apply(self, setup: Setup) -> None:
@@ -74,8 +77,13 @@ class Switch:
     # ---- events in
 
     def post(self, call: str, news: News) -> None:
-        """What a room has to tell. Safe inside any callback: nothing is carried out before the next round."""
-        self._inbox.append((call, news))
+        """What a room has to tell. Safe inside any callback: nothing is carried out before the next round. But who is
+        refused while we dial, because PJSIP has no room for a leg, is refused later: else the next agent would be
+        dialled at once, and so the whole floor in one round, while the network waits."""
+        if self._is_at_work and isinstance(news, ev.CalledRefused):
+            heapq.heappush(self._soon, (self.now + NOT_DIALLED_S, next(self._order), call, news))
+        else:
+            self._inbox.append((call, news))
 
     def then(self, live: Live, event: Event) -> None:
         """What follows at once, before anything else of the outside."""
@@ -104,8 +112,10 @@ class Switch:
         self.errands.poll()
         self._ring_timers()
         self.calling_back.run(self)
+        self._is_at_work = True
         while self._consequences or self._inbox:
             self._step(*(self._consequences or self._inbox).popleft())
+        self._is_at_work = False
 
     def _bury_dead_legs(self) -> None:
         """The media room forgets ended legs before all else: PJSIP gives the conference slot of an ended leg to the

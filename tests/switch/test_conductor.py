@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from acd_core import AgentState
 from engine.acd import Acd, rows
 from engine.callflow import events as ev
 from engine.callflow import media_news, plan, steps
@@ -238,6 +239,23 @@ def test_the_phone_shows_who_calls_and_what_about() -> None:
     assert (uri, shown) == ("sip:1001@127.0.0.1", "珠宝 · vip · 王小姐")
     wanted = {"X-Agner-Call": "c1", "X-Agner-Queue": "sales", "X-Agner-Business": "珠宝"}
     assert headers == {**wanted, "X-Agner-Customer": "王小姐", "X-Agner-Level": "vip"}
+
+
+def test_who_cannot_even_be_dialled_is_refused_a_second_later() -> None:
+    """PJSIP has no room for a leg. Told at once, that would be the next agent's turn, and in one round everybody's."""
+    floor = Floor(look_up(1), queue(1))
+
+    def fail(call: str, offer: int, *_: object) -> int:
+        floor.switch.post(call, ev.CalledRefused(offer, ev.Refusal.UNREACHABLE, 503))
+        return 100
+
+    floor.sip._answers["dial"] = fail
+    answer_look_up(floor, "found")
+    states = []
+    for later_s in (0.0, 0.9, 0.2):
+        floor.round(later_s)
+        states.append(AgentState(floor.acd.core.agent_state(floor.acd.agents["1001"])[0]))
+    assert states == [AgentState.RESERVED, AgentState.RESERVED, AgentState.NOT_READY]
 
 
 def test_the_agent_of_the_last_order_is_asked_for_by_name() -> None:
