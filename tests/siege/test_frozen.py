@@ -30,6 +30,7 @@ from tests.sip.peers import got, invite, request, sdp
 RATE, TALK_S = 20.0, 3.0
 BEFORE_S, AFTER_S = 2.0, 4.0
 LOST = 0.0005  # of the packets, where this machine has other things to do
+LATE_S = 0.5  # the engine's clock is that of its rounds, which a busy machine holds up
 SETTLED_S = 3.0  # after the disk goes on: what waited is written, what failed is tried again
 
 Row = dict[str, Any]
@@ -165,7 +166,7 @@ def check_recordings(daemon: Daemon, stopped_at: datetime, went_on_at: datetime)
     for row in rows:
         call, info = calls[row["call"]], soundfile.info(daemon.folder / RECORDINGS / row["path"])
         assert info.duration == pytest.approx(row["seconds"], abs=0.001)
-        assert info.duration == pytest.approx((call["ended_at"] - call["answered_at"]).total_seconds(), abs=0.2)
+        assert info.duration == pytest.approx((call["ended_at"] - call["answered_at"]).total_seconds(), abs=LATE_S)
         if call["ended_at"] < stopped_at or call["answered_at"] > went_on_at + timedelta(seconds=SETTLED_S):
             assert row["lost_s"] == 0
     lost_s = [row["lost_s"] for row in rows if row["lost_s"]]
