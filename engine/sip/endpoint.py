@@ -232,9 +232,11 @@ class Endpoint:
         return int(library.C.pjsua_call_get_count())
 
     def poll(self, timeout_s: float) -> bool:
-        """Wait for the network, at most this long, and let callbacks post what happened. True: nothing had. What is due
-        by time alone is exact to this timeout and LOOK_EVERY_S."""
-        n_events = self._pj.libHandleEvents(math.ceil(timeout_s * 1000))
+        """Let callbacks post what has happened; if nothing has, wait for the network, at most this long, and return
+        True. What is due by time alone is exact to this timeout and LOOK_EVERY_S."""
+        is_idle = self._pj.libHandleEvents(0) == 0
+        if is_idle:
+            self._pj.libHandleEvents(math.ceil(timeout_s * 1000))
         while self._invited:
             self._announce(self._invited.pop(0))
         while self._failed:
@@ -245,7 +247,7 @@ class Endpoint:
         if (now := self.now()) >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
             self._look(now)
-        return bool(n_events == 0)
+        return is_idle
 
     def _look(self, now: float) -> None:
         self._timers.run()

@@ -5,6 +5,7 @@ import gc
 import re
 import select
 import socket
+import threading
 import time
 
 import pjsua2 as pj
@@ -36,6 +37,19 @@ def answer_all(ear):
 
 def ring(ear, peer, offer=7, headers=None):
     return ear.endpoint.dial("c", offer, f"sip:phone@127.0.0.1:{peer}", CALLER, headers or {})
+
+
+def test_a_poll_tells_whether_the_network_had_something_at_once(ear):
+    """By that the load is judged: an engine that waited is not behind, also where something came in the end."""
+    ear.until(lambda: ear.endpoint.poll(0.0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        later = threading.Timer(0.1, far.sendto, (b"\r\n\r\n", (peers.HOST, peers.PORT)))
+        later.start()
+        began = time.monotonic()
+        assert ear.endpoint.poll(5.0) and time.monotonic() - began < 4.0
+        later.join()
+        far.sendto(b"\r\n\r\n", (peers.HOST, peers.PORT))
+        assert not ear.endpoint.poll(0.0)
 
 
 # ---- the caller's leg
