@@ -23,7 +23,7 @@ from engine.callflow.blacklist import Blacklist
 from engine.callflow.errors import CallError
 from engine.callflow.record import CallbackEntry
 from engine.callflow.settings import Settings
-from engine.callflow.staff import who_registers
+from engine.callflow.staff import Staff, srtp_of_phones, who_registers
 from engine.config.settings import read_settings
 from engine.config.yaml_nodes import Report
 from engine.control import ControlError, ControlServer
@@ -99,7 +99,7 @@ class Daemon:
                     lambda: Records(settings.storage, self.clock.to_utc, state, find_recording=self._find_recording)
                 )
             self.phones = attempts.make(lambda: self._phones(loaded, state))
-            self.sip = attempts.make(lambda: self._endpoint(settings, self.phones))
+            self.sip = attempts.make(lambda: self._endpoint(settings, self.phones, loaded.staff))
             if not attempts.problems:
                 self.media = attempts.make(lambda: self._media(settings, recorded))
         self.trace = Trace(state / "trace", settings.trace_days)
@@ -150,7 +150,7 @@ class Daemon:
         known, kept = passwords.load(state, how.realm), Bindings(state / "phones.jsonl")
         return Phones(how, who_registers(loaded.staff), known, kept, self.clock.now, self.clock.to_utc)
 
-    def _endpoint(self, settings: Settings, phones: Phones | None = None) -> Endpoint:
+    def _endpoint(self, settings: Settings, phones: Phones | None = None, staff: Staff | None = None) -> Endpoint:
         return Endpoint(
             settings.sip,
             settings.trunks,
@@ -160,6 +160,7 @@ class Daemon:
             lambda: self.switch.new_call(),
             self.clock.now,
             phones,
+            srtp_of_phones(staff) if staff else None,
         )
 
     def _media(self, settings: Settings, recorded: sounds.Sounds) -> Media:

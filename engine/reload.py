@@ -20,7 +20,7 @@ from engine import config
 from engine.acd import NoRoom
 from engine.callflow.errors import CallError
 from engine.callflow.settings import Settings
-from engine.callflow.staff import who_registers
+from engine.callflow.staff import srtp_of_phones, who_registers
 from engine.config.difference import RESTART, TRUNK_RESTART, Change, difference
 from engine.control import ControlError
 from engine.encoding import digest
@@ -118,7 +118,7 @@ class Reload:
         daemon.media.renew(read.recorded)
         daemon.errands.look_ups = settings.look_ups
         daemon.phones.configure(who_registers(loaded.staff))
-        daemon.sip.renew(settings.trunks)
+        daemon.sip.renew(settings.trunks, srtp_of_phones(loaded.staff))
         daemon.switch.apply(Setup(settings, loaded.staff, loaded.book))
         daemon.running = replace(loaded, settings=settings)
         return outcome

@@ -99,6 +99,7 @@ class Agent:
     at_start: str = "logged_out"  # logged_out, not_ready, ready
     groups: tuple[str, ...] = ()
     wrap_up_s: float | None = None  # None: the queue's
+    srtp: str = ""  # one of settings.SRTP, of the agent's phones alone; empty: as all phones
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,11 @@ class Staff:
 def who_registers(staff: Staff) -> frozenset[str]:
     """Agents whose phones log in."""
     return frozenset(agent.id for agent in staff.agents.values() if agent.phone.startswith(REGISTERED))
+
+
+def srtp_of_phones(staff: Staff) -> Mapping[str, str]:
+    """Phones whose audio is not encrypted as that of all: their addresses, as agents have them, and settings.SRTP."""
+    return {agent.phone: agent.srtp for agent in staff.agents.values() if agent.srtp}
 
 
 def meets(skills: Mapping[str, int], needs: Needs) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.callflow.ladder import MOST_TERMS, both
-from engine.callflow.settings import SoundFiles, Trunk
+from engine.callflow.settings import SRTP, SoundFiles, Trunk
 from engine.callflow.staff import REGISTERED, Agent, Policy, Queue, Serves, Staff, able, meets
 from engine.callflow.steps import Needs, needs_text
 from engine.config import scalars
@@ -194,7 +194,7 @@ def _agent(
     with value.section() as agent:
         name, phone, at_start = agent.get("name"), agent.need("phone"), agent.get("at start")
         levels, served, member = agent.get("skills"), agent.need("queues"), agent.get("groups")
-        wrap_up = agent.get("wrap up")
+        wrap_up, srtp = agent.get("wrap up"), agent.get("srtp")
         ident = scalars.name(key)
         text = name.text() if name else ident
         if name and not text.isprintable():
@@ -208,6 +208,7 @@ def _agent(
             at_start=_at_start(at_start) if at_start else "logged_out",
             groups=tuple(known(item, groups, "group", "staff.yaml") for item in member.items()) if member else (),
             wrap_up_s=scalars.duration(wrap_up) if wrap_up else None,
+            srtp=scalars.one_of(srtp, SRTP) if srtp else "",
         )
 
 

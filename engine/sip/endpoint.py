@@ -18,16 +18,7 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from engine.callflow.events import (
-    CalledRefused,
-    CallFailed,
-    Event,
-    LegEnded,
-    LegMedia,
-    LegRefers,
-    Loss,
-    Refusal,
-)
+from engine.callflow.events import CalledRefused, CallFailed, Event, LegEnded, LegMedia, LegRefers, Loss, Refusal
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
 from engine.sip import gate, legs, library, referrals, slots, tls, translate, turned_away, unheard
@@ -69,14 +60,16 @@ class Endpoint:
         new_call: Callable[[], str],
         now: Callable[[], float],
         phones: Phones | None = None,
+        srtp_of: Mapping[str, str] | None = None,
     ) -> None:
-        """Opens the transports and starts; `phones`: those that log in. Raises SipError with one line for each thing
-        that cannot work."""
+        """Opens the transports and starts; `phones`: those that log in; `srtp_of`: as of staff.srtp_of_phones. Raises
+        SipError with one line for each thing that cannot work."""
         self.post = post
         self._new_call, self.now = new_call, now
         self._settings, self._phones = sip, phones
         self.carriers = Carriers(sip, trunks, now)
-        self._inward, self._referrals = Inward(self, sip, phones), Referrals(self)
+        self._accounts = Accounts(self, sip, srtp_of or {})
+        self._inward, self._referrals = Inward(self, self._accounts, phones), Referrals(self)
         self._legs: dict[int, Leg | Fork | Outward] = {}
         self._numbers = itertools.count(1)
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
@@ -85,7 +78,6 @@ class Endpoint:
         self._timers = Timers(now)  # of legs that may be given up
         self._look_at = now()
         self._answered: dict[int, tuple[int, bytes]] = {}  # callers' legs, until the ACK must be there: slot, Call-ID
-        self._accounts = Accounts(self, sip)
         problems = library.check_limits(sip, limits) + library.raise_descriptors(limits) + self.carriers.problems
         library.C.pj_log_set_level(0)  # before libInit the log goes to stdout
         self._pj = pj.Endpoint()  # no subclass: a bridge thread would enter its Python at every change of a link
@@ -101,7 +93,7 @@ class Endpoint:
             self._pj.audDevManager().setNullDev()
             self._pj.libStart()
             turned_away.listen(self.turned_away)
-            self._accounts.open(library.srtp_in(trunks, [sip.srtp] if phones else []))
+            self._accounts.open(trunks, phones is not None)
             self.carriers.open()
             if phones:
                 phones.open(functools.partial(library.own_uri, sip), self.carriers.is_trunk)
@@ -113,9 +105,10 @@ class Endpoint:
             self._destroy()
             raise translate.sip_error("PJSIP does not start", error) from error
 
-    def renew(self, trunks: Sequence[settings.Trunk]) -> None:
-        """Changed settings of the trunks, and the TLS certificate as it stands on disk now."""
+    def renew(self, trunks: Sequence[settings.Trunk], srtp_of: Mapping[str, str]) -> None:
+        """Changed settings of trunks and phones (see __init__), and the TLS certificate as it stands on disk now."""
         self.carriers.renew(trunks)
+        self._accounts.renew(srtp_of)
         library.renew_certificate(self._settings.tls)
 
     # ---- requests
@@ -162,13 +155,13 @@ class Endpoint:
         if uri.startswith(REGISTERED):
             fork = self._legs[leg] = Fork(self, call, leg, offer)
             for binding in self._phones.reachable(uri.removeprefix(REGISTERED)) if self._phones else ():
-                branch = Branch(fork, self._accounts.towards(binding.source))
+                branch = Branch(fork, self._accounts.towards(binding.source, uri))
                 branch.leg = CalledLeg(branch, call, leg, offer)
                 legs.begin(branch.leg, self._settings, dialled(binding), binding.source, caller, headers, display_name)
             fork.complete()
         else:
             far = translate.host_of(uri)
-            called = self._legs[leg] = CalledLeg(self, call, leg, offer, self._accounts.towards(far))
+            called = self._legs[leg] = CalledLeg(self, call, leg, offer, self._accounts.towards(far, uri))
             legs.begin(called, self._settings, uri, far, caller, headers, display_name)
         return leg
 

@@ -8,11 +8,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.callflow import settings
 from engine.callflow.errors import SipError
 from engine.callflow.events import CallTurnedAway, LegEnded
 from engine.callflow.plan import Caller
+from engine.callflow.staff import REGISTERED
 from engine.sip import identity, translate
+from engine.sip.accounts import Accounts
 from engine.sip.legs import NOT_ACCEPTABLE, CallerLeg, ChallengedLeg
 from engine.sip.phones import Phones
 
@@ -26,8 +27,8 @@ REFUSED = {400: "its SDP is broken", 486: "every leg is taken", 488: "no audio, 
 
 
 class Inward:
-    def __init__(self, endpoint: Endpoint, sip: settings.Sip, phones: Phones | None) -> None:
-        self._endpoint, self._sip, self._phones = endpoint, sip, phones
+    def __init__(self, endpoint: Endpoint, accounts: Accounts, phones: Phones | None) -> None:
+        self._endpoint, self._accounts, self._phones = endpoint, accounts, phones
 
     def caller(self, source: str, message: str) -> Caller:
         """Who sent it: an agent's phone, or a trunk. `source` as PJSIP says it."""
@@ -38,8 +39,10 @@ class Inward:
 
     def open(self, new_call: Callable[[], str], leg: int, slot: int, source: str, message: str) -> CallerLeg:
         """Its leg; a ChallengedLeg where no call comes of it."""
-        caller, srtp, carriers = self.caller(source, message), self._sip.srtp, self._endpoint.carriers
-        if not caller.agent:
+        caller, carriers = self.caller(source, message), self._endpoint.carriers
+        if caller.agent:
+            srtp = self._accounts.srtp_of(REGISTERED + caller.agent)
+        else:
             trunk = carriers.trunk_of(source)
             srtp = trunk.srtp
             if challenges := carriers.challenges(trunk, source, message):

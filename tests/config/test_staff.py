@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.callflow.staff import Queue, Serves, Staff
+from engine.callflow.staff import Queue, Serves, Staff, srtp_of_phones
 from engine.config import Complaints, load
 
 HERE = Path(__file__).parent
@@ -23,7 +23,12 @@ queues:
     reserves: { from wait: 30s, until wait: 10s, from service level: 70%, until service level: 85% }
   support: { ring at once: all, reserves: { from wait: 20s } }
 agents:
-  1001: { phone: sip:1001@127.0.0.1, groups: vip, wrap up: 90s, queues: { sales: { weight: 3, reserve: yes } } }
+  1001:
+    phone: sip:1001@127.0.0.1
+    groups: vip
+    wrap up: 90s
+    srtp: off
+    queues: { sales: { weight: 3, reserve: yes } }
   1002:
     { phone: sip:1002@127.0.0.1, skills: { mandarin: 60, english: 70 }, groups: [gold, vip], queues: [sales, support] }
 """
@@ -46,6 +51,7 @@ def test_who_is_asked_becomes_what_it_means(tmp_path: Path, monkeypatch: pytest.
     assert staff.groups == ("vip", "gold") and staff.agents["1002"].groups == ("gold", "vip")
     assert staff.agents["1001"].queues == (Serves("sales", weight=3, reserve=True),)
     assert (staff.agents["1001"].wrap_up_s, staff.agents["1002"].wrap_up_s) == (90.0, None)
+    assert srtp_of_phones(staff) == {"sip:1001@127.0.0.1": "off"}  # 1002 as all phones
 
 
 def test_what_is_not_said_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

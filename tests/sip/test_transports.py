@@ -99,10 +99,10 @@ def test_a_reload_takes_the_new_certificate_and_keeps_connections(ear, folder):
     assert b"first.example" in before.name() and before.options().startswith("SIP/2.0 200")
     certificate(folder, "second.example")
     (folder / "key.pem").rename(folder / "away.pem")
-    ear.endpoint.renew(TRUNKS)
+    ear.endpoint.renew(TRUNKS, {})
     assert b"first.example" in Connection(ear).name()  # the pair is broken, and the old one stands
     (folder / "away.pem").rename(folder / "key.pem")
-    ear.endpoint.renew(TRUNKS)
+    ear.endpoint.renew(TRUNKS, {})
     after = Connection(ear)
     assert b"second.example" in after.name() and after.options().startswith("SIP/2.0 200")
     assert before.options().startswith("SIP/2.0 200")
