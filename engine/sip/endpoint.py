@@ -227,8 +227,7 @@ class Endpoint:
     def poll(self, timeout_s: float) -> bool:
         """Let callbacks post what has happened; if nothing has, wait for the network, at most this long, and return
         True. What is due by time alone is exact to this timeout and LOOK_EVERY_S."""
-        is_idle = self._pj.libHandleEvents(0) == 0
-        if is_idle:
+        if is_idle := self._pj.libHandleEvents(0) == 0:
             self._pj.libHandleEvents(math.ceil(timeout_s * 1000))
         while self._invited:
             self._announce(self._invited.pop(0))
@@ -238,11 +237,11 @@ class Endpoint:
             self._end_losers(self._decided.pop())
         self.carriers.try_again()
         if (now := self.now()) >= self._look_at:
-            self._look_at = now + LOOK_EVERY_S
             self._look(now)
         return is_idle
 
     def _look(self, now: float) -> None:
+        self._look_at = now + LOOK_EVERY_S
         self._timers.run()
         self.carriers.poll()
         if self._phones:
