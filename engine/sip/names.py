@@ -9,7 +9,7 @@ to the next server, so requests over a trunk go to addresses.
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from queue import SimpleQueue
 from typing import Any
@@ -26,6 +26,7 @@ SHORTEST_S, LONGEST_S = 5.0, 3600.0  # between two look-ups of a name
 AGAIN_S = 15.0  # after one that failed
 WITHIN_S = 5.0  # one question to DNS, all its repetitions together
 SERVICES = {"SIP+D2U": "udp", "SIP+D2T": "tcp"}  # RFC 3263 section 4.1
+SECURE_SERVICES = {"SIPS+D2T": "tls"}  # for who asks for TLS: nobody comes to it unasked, certificates would be missing
 TRANSPORTS = ("udp", "tcp")
 RANK = 1 << 16  # above an SRV record's priority: whose SRV records come first
 
@@ -66,17 +67,22 @@ class _LookUp:
 
     def services(self, destination: Destination) -> Iterator[tuple[str, str]]:
         """(name of SRV records, transport), the preferred first."""
-        if destination.transport:
-            service = "_sips._tcp" if destination.transport == "tls" else f"_sip._{destination.transport}"
-            yield f"{service}.{destination.host}", destination.transport
-            return
-        pointers = sorted(self.records(destination.host, "NAPTR"), key=lambda one: (one.order, one.preference))
-        named = [
-            (str(one.replacement).rstrip("."), SERVICES[service])
+        host, transport = destination.host, destination.transport
+        if transport in ("udp", "tcp"):
+            yield f"_sip._{transport}.{host}", transport
+        elif transport == "tls":
+            yield from self._pointed_to(host, SECURE_SERVICES) or ((f"_sips._tcp.{host}", "tls"),)
+        else:
+            yield from self._pointed_to(host, SERVICES) or ((f"_sip._{each}.{host}", each) for each in TRANSPORTS)
+
+    def _pointed_to(self, host: str, services: Mapping[str, str]) -> list[tuple[str, str]]:
+        """By NAPTR."""
+        pointers = sorted(self.records(host, "NAPTR"), key=lambda one: (one.order, one.preference))
+        return [
+            (str(one.replacement).rstrip("."), services[service])
             for one in pointers
-            if (service := one.service.decode(errors="replace").upper()) in SERVICES and one.flags.lower() == b"s"
+            if (service := one.service.decode(errors="replace").upper()) in services and one.flags.lower() == b"s"
         ]
-        yield from named or ((f"_sip._{each}.{destination.host}", each) for each in TRANSPORTS)
 
     def srv(self, name: str, transport: str, rank: int) -> Iterator[Server]:
         for one in self.records(name, "SRV"):

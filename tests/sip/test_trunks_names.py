@@ -24,7 +24,12 @@ RECORDS = """
 --srv-host=_sips._tcp.carrier.test,a.carrier.test,5091,1,0
 --naptr-record=naptr.test,20,10,s,SIP+D2U,,_sip._udp.carrier.test
 --naptr-record=naptr.test,10,10,s,SIP+D2T,,_sip._tcp.carrier.test
---naptr-record=naptr.test,5,10,s,SIPS+D2T,,_sips._tcp.carrier.test
+--naptr-record=naptr.test,5,10,s,SIPS+D2T,,_sips._tcp.secure.test
+--naptr-record=clear.test,10,10,s,SIP+D2T,,_sip._tcp.carrier.test
+--srv-host=_sips._tcp.clear.test,b.carrier.test,5093,1,0
+--naptr-record=both.test,20,10,s,SIPS+D2T,,_sips._tcp.secure.test
+--naptr-record=both.test,10,10,s,SIPS+D2T,,_sips._tcp.carrier.test
+--srv-host=_sips._tcp.secure.test,b.carrier.test,5092,1,0
 --srv-host=_sip._udp.none.test
 --cname=alias.test,a.carrier.test
 """.split()
@@ -65,6 +70,7 @@ UDP = [
     Server(hop(14, 5072), 20, 0),
 ]
 TCP = [Server(hop(12, 5080, "tcp"), 1, 0)]
+SECURE = [Server(hop(12, 5092, "tls"), 1, 0)]
 
 
 def raised(servers: list[Server], rank: int) -> list[Server]:
@@ -81,7 +87,11 @@ def raised(servers: list[Server], rank: int) -> list[Server]:
         (Destination("carrier.test", None, "tls"), [Server(hop(11, 5091, "tls"), 1, 0)]),
         (Destination("a.carrier.test", None, "tls"), [Server(hop(11, 5061, "tls"), 0, 1)]),
         (Destination("192.0.2.1", None, "tls"), [Server(Hop("192.0.2.1", 5061, "tls"), 0, 1)]),
-        (Destination("naptr.test"), [*TCP, *raised(UDP, 1)]),  # the carrier would rather have TCP; SIPS is not for us
+        (Destination("naptr.test"), [*TCP, *raised(UDP, 1)]),  # the carrier would rather have TCP; TLS is not asked for
+        (Destination("naptr.test", None, "tls"), SECURE),  # no _sips._tcp.naptr.test: NAPTR alone says where
+        (Destination("clear.test", None, "tls"), [Server(hop(12, 5093, "tls"), 1, 0)]),  # NAPTR without TLS: SRV
+        (Destination("both.test", None, "tls"), [Server(hop(11, 5091, "tls"), 1, 0), *raised(SECURE, 1)]),
+        (Destination("naptr.test", 5099, "tls"), []),  # a port: addresses at once, and it has none
         (Destination("a.carrier.test"), [Server(hop(11, 5060), 0, 1)]),  # neither NAPTR nor SRV
         (Destination("a.carrier.test", 5090), [Server(hop(11, 5090), 0, 1)]),  # a port: addresses at once
         (Destination("alias.test", None, "tcp"), [Server(hop(11, 5060, "tcp"), 0, 1)]),
