@@ -9,8 +9,8 @@ caller's challenge with a trunk's password.
 from collections.abc import Callable
 
 def listen(heard: Callable[[str, str, int], None]) -> None:
-    """From now on, `heard(source address, the INVITE, status)` for each; on the engine's thread, after the answer. It
-    must not raise. After the pjsua library is initialised; its end forgets it."""
+    """From now on, `heard(source address, the INVITE, status)` for each, once however often it is repeated; on the
+    engine's thread, after the answer. It must not raise. After the pjsua library is initialised; its end forgets it."""
 
 def take_by(account: int, is_v6: bool) -> None:
     """Calls in whose audio comes over this family of addresses belong to this account; others to the default one."""

@@ -241,7 +241,12 @@ Content-Type: application/sdp
 Content-Length: {len(body) + body.count(chr(10))}
 
 """
-        self._socket.sendto((head + body).replace("\n", "\r\n").encode(), (HOST, PORT))
+        self._invite = (head + body).replace("\n", "\r\n").encode()
+        self.send_invite()
+
+    def send_invite(self) -> None:
+        """Also again, as who has not heard the answer."""
+        self._socket.sendto(self._invite, (HOST, PORT))
 
     def final(self) -> int:
         """The final status, 0 as long as there is none."""

@@ -9,7 +9,7 @@ from engine.callflow import events as e
 from engine.callflow import settings
 from engine.sip.endpoint import Endpoint
 from engine.sip.legs import Leg
-from tests.sip.peers import Ear, Sipp, got, invite, pause, request
+from tests.sip.peers import Ear, RawCaller, Sipp, got, invite, pause, request, sdp
 
 N_SLOTS = 31  # SIPp holds 30 calls at a time
 
@@ -51,3 +51,25 @@ def test_control_a_leg_let_go_too_late_hangs_up_another(sipp, monkeypatch):
     monkeypatch.setattr(Endpoint, "forget", forget_late)
     monkeypatch.setattr(Endpoint, "poll", poll_and_release)
     assert run_calls(Ear(), sipp, monkeypatch, 150) > 0
+
+
+def test_who_finds_no_room_is_one_call_however_often_he_says_so(monkeypatch):
+    """PJSIP answers 486 without a transaction, so an INVITE that is sent again is new to it."""
+    monkeypatch.setattr(settings, "SPARE_LEGS", 1)
+    ear = Ear()
+    ear.start(settings.Limits(max_calls=0))
+    callers = [inside := RawCaller(sdp())]
+    ear.until(lambda: ear.all(e.CallArrived))
+    for n in (1, 2):
+        callers.append(one := RawCaller(sdp()))
+        for _ in range(3):
+            one.final_status = 0
+            ear.until(lambda: one.final() == 486)
+            one.send_invite()
+        ear.until(lambda: one.methods())
+        assert len(ear.all(e.CallTurnedAway)) == n
+    ear.endpoint.reject(ear.next(e.CallArrived).leg, 480)
+    ear.until(lambda: inside.final() == 480)
+    ear.endpoint.close()
+    for one in callers:
+        one.close()
