@@ -84,9 +84,9 @@ class Identity:
     own_number: str = ""  # in From where the caller's number is not, and asserted for a caller who withheld theirs
 
 
-# What a trunk's, or the phones', audio may be: plain alone; either, as the far side can; encrypted alone (RFC 3711),
-# its keys by SDES (RFC 4568) or DTLS (RFC 5763).
-SRTP = ("off", "offered", "required")
+# What a trunk's, or the phones', audio may be: plain alone; either, as the far side can; encrypted alone (RFC 3711).
+# Keys are taken by SDES (RFC 4568) or DTLS (RFC 5763) as they are offered; we offer SDES, with the last one DTLS.
+SRTP = ("off", "offered", "required", "required by dtls")
 
 
 @dataclass(frozen=True, slots=True)

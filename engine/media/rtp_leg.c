@@ -193,8 +193,10 @@ static void take_rtp(struct agner_rtp_leg *leg, uint8_t *packet, uint32_t size, 
     uint16_t sequence;
 
     if (!leg->is_plain || !agner_rtp_parse(packet, size, &rtp)) {
-        if (!leg->is_plain)
+        if (!leg->is_plain) {
+            atomic_store(&leg->is_from_sdp, pj_sockaddr_cmp(from, &leg->sdp) == 0);
             hear(leg, now_ns);
+        }
         deliver(leg, packet, size, from);
         return;
     }
@@ -230,6 +232,8 @@ static void take_rtcp(struct agner_rtp_leg *leg, uint8_t *packet, uint32_t size,
         return;
     }
     hear(leg, now_ns);
+    if (!leg->is_plain)
+        atomic_store(&leg->rtcp_is_from_sdp, pj_sockaddr_cmp(from, &leg->sdp_rtcp) == 0);
     if (leg->is_plain && pj_sockaddr_cmp(from, &leg->remote_rtcp) != 0) {
         pthread_mutex_lock(&leg->sending);
         pj_sockaddr_cp(&leg->remote_rtcp, from);

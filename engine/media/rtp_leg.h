@@ -38,7 +38,8 @@ struct agner_rtp_leg {
     void (*on_rtp)(void *, void *, pj_ssize_t);
     void (*on_rtp2)(pjmedia_tp_cb_param *);
     void (*on_rtcp)(void *, void *, pj_ssize_t);
-    pj_sockaddr sdp, remote, remote_rtcp; /* where the SDP says, and where it goes */
+    pj_sockaddr sdp, sdp_rtcp, remote, remote_rtcp; /* where the SDP says, and where it goes */
+    atomic_bool is_from_sdp, rtcp_is_from_sdp;      /* the last packet; read without a lock */
     bool has_heard_remote;
     enum agner_source source;
     struct agner_rtp_leg *to; /* the leg that hears this one directly */

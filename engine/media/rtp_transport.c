@@ -13,6 +13,7 @@
 
 #define THIS_FILE "rtp_transport"
 
+static const pjmedia_transport_op *udp_op;
 static pjmedia_transport *(*next_on_create)(pjsua_call_id, unsigned, pjmedia_transport *, unsigned);
 
 /* Read once there is somebody to read for: what comes before waits in the socket. Under both locks. */
@@ -52,6 +53,7 @@ static pj_status_t attach(pjmedia_transport *transport, void *user, const pj_soc
     leg->has_rtcp_mux = pj_sockaddr_has_addr(&sdp) && rtcp && pj_sockaddr_cmp(rtp, rtcp) == 0;
     if (!leg->has_heard_remote || pj_sockaddr_cmp(&leg->sdp, &sdp) != 0) {
         pj_sockaddr_cp(&leg->sdp, &sdp);
+        pj_sockaddr_cp(&leg->sdp_rtcp, &sdp_rtcp);
         pj_sockaddr_cp(&leg->remote, &sdp);
         pj_sockaddr_cp(&leg->remote_rtcp, &sdp_rtcp);
         leg->has_heard_remote = false;
@@ -59,6 +61,20 @@ static pj_status_t attach(pjmedia_transport *transport, void *user, const pj_soc
     look(leg);
     agner_leg_unlock(leg);
     return PJ_SUCCESS;
+}
+
+/* DTLS asks where a client's first message comes from, and would follow it anywhere. So it hears of the far side's own
+ * address alone (SDP), and of nothing else; one that is not told is ignored. It may ask under its lock, so none here. */
+static pj_status_t leg_get_info(pjmedia_transport *transport, pjmedia_transport_info *info)
+{
+    struct agner_rtp_leg *leg = agner_leg_of(transport);
+    pj_status_t status = udp_op->get_info(transport, info);
+
+    if (atomic_load(&leg->is_from_sdp))
+        pj_sockaddr_cp(&info->src_rtp_name, &leg->sdp);
+    if (atomic_load(&leg->rtcp_is_from_sdp))
+        pj_sockaddr_cp(&info->src_rtcp_name, &leg->sdp_rtcp);
+    return status;
 }
 
 static pj_status_t leg_attach(pjmedia_transport *transport, void *user, const pj_sockaddr_t *rtp, const pj_sockaddr_t *rtcp,
@@ -168,8 +184,6 @@ static pj_status_t leg_media_stop(pjmedia_transport *transport)
     return set_started(transport, false);
 }
 
-static const pjmedia_transport_op *udp_op;
-
 static pj_status_t leg_destroy(pjmedia_transport *transport)
 {
     struct agner_rtp_leg *leg = agner_leg_of(transport);
@@ -219,6 +233,7 @@ static pj_status_t take_over(pjmedia_transport *transport)
 
     udp_op = transport->op;
     leg->op = *udp_op;
+    leg->op.get_info = &leg_get_info;
     leg->op.attach = &leg_attach;
     leg->op.attach2 = &leg_attach2;
     leg->op.detach = &leg_detach;

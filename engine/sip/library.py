@@ -25,9 +25,14 @@ log = logging.getLogger(__name__)
 RESOLV_CONF = Path("/etc/resolv.conf")
 # RFC 4028: a dialog whose far side is gone ends that long after its last refresh, at the latest.
 SESSION_EXPIRES_S, SESSION_MIN_S = 1800, 90
-SRTP_USE = dict(
-    zip(settings.SRTP, (pj.PJMEDIA_SRTP_DISABLED, pj.PJMEDIA_SRTP_OPTIONAL, pj.PJMEDIA_SRTP_MANDATORY), strict=True)
-)
+SDES, DTLS = pj.PJMEDIA_SRTP_KEYING_SDES, pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP
+# What PJSIP does, and the ways of keying that it takes; it offers the first alone. DTLS would take 6 kB of each leg.
+_SRTP = {
+    "off": (pj.PJMEDIA_SRTP_DISABLED, [SDES]),
+    "offered": (pj.PJMEDIA_SRTP_OPTIONAL, [SDES, DTLS]),
+    "required": (pj.PJMEDIA_SRTP_MANDATORY, [SDES, DTLS]),
+    "required by dtls": (pj.PJMEDIA_SRTP_MANDATORY, [DTLS, SDES]),
+}
 SPARE_DESCRIPTORS = 1024  # beside RTP, RTCP and a recording for each leg: SIP connections, database, traces
 MOST_DESCRIPTORS = 65536
 LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
@@ -136,11 +141,10 @@ def account_config(sip: settings.Sip, srtp: str, far: str = "") -> pj.AccountCon
     media = config.mediaConfig
     # A phone that answers with two codecs would else get a re-INVITE in every call.
     media.lockCodecEnabled = False
-    media.srtpUse = SRTP_USE[srtp]
+    media.srtpUse, keyings = _SRTP[srtp]
+    for keying in keyings:
+        media.srtpOpt.keyings.append(keying)
     media.srtpSecureSignaling = 0  # SDES over plain SIP is the administrator's to judge
-    media.srtpOpt.keyings.append(pj.PJMEDIA_SRTP_KEYING_SDES)
-    if srtp != "off":  # else it would take 6 kB of each leg
-        media.srtpOpt.keyings.append(pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP)
     rtp = media.transportConfig
     rtp.port, rtp.portRange = sip.rtp_from, sip.rtp_to - sip.rtp_from
     own, told = sip.address_for(far or sip.address)

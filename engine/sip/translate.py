@@ -86,9 +86,9 @@ def address_of(source: str) -> IPv4Address | IPv6Address:
 
 def is_as_secret(invite: str, srtp: str) -> bool:
     """Whether an INVITE's offer is as encrypted as a trunk's audio may or must be (settings.SRTP)."""
-    if srtp == "required":
-        return bool(_KEYED.search(invite))
-    return srtp == "offered" or not _SAVP.search(invite)
+    if srtp == "off":
+        return not _SAVP.search(invite)
+    return srtp == "offered" or bool(_KEYED.search(invite))
 
 
 def refusal_of(status: int, rang: bool) -> Refusal:

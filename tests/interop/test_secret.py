@@ -1,5 +1,5 @@
 """Audio that must be encrypted, signalling over TLS: baresip and Linphone call by SDES and by DTLS, and are called by
-SDES. Whoever does not encrypt is refused, so what is heard was encrypted.
+SDES; by DTLS in test_secret_dtls.py. Whoever does not encrypt is refused, so what is heard was encrypted.
 """
 
 import pytest
