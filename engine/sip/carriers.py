@@ -97,7 +97,7 @@ class Carriers:
         self.dice = random.Random().random
         self.ways = {trunk.name: Ways(trunk, now()) for trunk in trunks}
         self._trunk_by_source: dict[str, str] = {}
-        self._accounts: dict[tuple[str, str, Hop | None], _ProbingAccount] = {}
+        self._accounts: dict[tuple[str, str, str], _ProbingAccount] = {}
         self._enrolled: list[_Enrolled] = []
         self._passwords = {one.name: self._password_of(one, one.login) for one in trunks if one.login}
         asked = [(one, one.challenge) for one in trunks if one.challenge]
@@ -211,14 +211,15 @@ class Carriers:
     def account(self, trunk: Trunk, destination: Destination, hop: Hop) -> pj.Account:
         """By which requests go to a server. One for all servers of a trunk, and family, that are named by their
         addresses; else the account has a route to the server, which is not written into the request (`hide`)."""
-        key = trunk.name, self._sip.address_for(hop.address)[0], None if destination.host == hop.address else hop
+        route = "" if destination.host == hop.address else _route(destination, hop)
+        key = trunk.name, self._sip.address_for(hop.address)[0], route
         if account := self._accounts.pop(key, None):
             self._accounts[key] = account  # the last one used comes last
             return account
         config = library.account_config(self._sip, trunk.srtp, hop.address)
         self._log_in(config, trunk)
-        if key[2] is not None:
-            config.sipConfig.proxies.append(_route(hop))
+        if route:
+            config.sipConfig.proxies.append(route)
         if len(self._accounts) >= MOST_ACCOUNTS:
             account = self._accounts.pop(next(iter(self._accounts)))
             account.modify(config)
@@ -294,7 +295,7 @@ class Carriers:
         registrar = one.registration.registrar
         self._log_in(config, one.trunk)
         config.idUri = f"sip:{one.registration.user}@{registrar.host}"
-        config.sipConfig.proxies.append(_route(one.hop))
+        config.sipConfig.proxies.append(_route(registrar, one.hop))
         config.natConfig.contactRewriteUse = 0
         register = config.regConfig
         register.registrarUri, register.timeoutSec = str(registrar), one.registration.expires_s
@@ -385,8 +386,11 @@ class Carriers:
         }
 
 
-def _route(hop: Hop) -> str:
-    return f"<sip:{bracketed(hop.address)}:{hop.port};transport={hop.transport};lr;hide>"
+def _route(destination: Destination, hop: Hop) -> str:
+    """To one of its servers. Over TLS that one must show a certificate for the destination as it is written (RFC 5922
+    section 7), whatever DNS makes of it: `tls-name`, see pjsip/patches/server-name.patch."""
+    to = f"{bracketed(hop.address)}:{hop.port};transport={hop.transport}"
+    return f"<sip:{to};lr;hide;tls-name={bracketed(destination.host)}>"
 
 
 def _challenger(login: Login, password: str) -> digest.Digest:

@@ -369,11 +369,12 @@ class Ear:
             self.endpoint.poll(0.01)
 
 
-def certificate(folder: Path, name: str) -> tuple[str, str]:
-    """A self-signed one; its files. The name is written as DNS, too: mbed TLS knows no addresses."""
+def certificate(folder: Path, name: str, host: str = HOST) -> tuple[str, str]:
+    """A self-signed one of `name`, for `host`; its files. An address stands as DNS, too: mbed TLS knows no other."""
     files = str(folder / "certificate.pem"), str(folder / "key.pem")
+    shown = f"IP:{host},DNS:{host}" if host == HOST else f"DNS:{host}"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{HOST},DNS:{HOST}"]
+    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={shown}"]
     subprocess.run([*command, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
     return files
 
