@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -132,14 +133,18 @@ def test_top_shows_one_frame(agner, floor):
 def test_top_prints_frames_where_there_is_no_terminal(agner, floor, folder):
     program = [sys.executable, "-m", "cli.main", "top", "--every", "0.1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
-    watched = subprocess.Popen(program, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    watched = subprocess.Popen(
+        program, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # ignored in what a shell has put into the background, these tests too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     n_frames, end = 0, time.monotonic() + 20
     try:
         while n_frames < 3 and time.monotonic() < end:
             assert watched.stdout
             n_frames += b"calls/s" in watched.stdout.readline()
     finally:
-        watched.send_signal(2)
+        watched.send_signal(signal.SIGINT)
         _, error = watched.communicate(timeout=60)
     assert n_frames == 3 and watched.returncode == 0, error
 
