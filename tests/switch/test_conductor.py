@@ -177,7 +177,7 @@ def test_an_agent_who_hangs_up_on_the_greeting_leaves_the_caller_in_the_old_plac
     floor.round(5.0)
     floor.post(ev.CalledAnswered(1))
     floor.round(2.0)
-    floor.post(ev.CalledGone(1), ev.LegEnded(100))
+    floor.post(ev.CalledGone(1), ev.LegEnded(100))  # type: ignore[arg-type]
     assert floor.live.machine.state == "QUEUED" and floor.media.all("start_music")[-1] == (1, "hold")
     (asked,) = enqueued
     assert asked[1].preferred.agent == "" and asked[3] == 1000.0
