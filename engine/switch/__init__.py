@@ -7,7 +7,6 @@
     planning.py      the plan: situations, values, steps, errands
     hearing.py       what callers and agents hear, recordings
     serving.py       the queue, agents, called legs
-    ringing.py       an agent's phone is rung when its last call is over
     dialling.py      calls of agents' phones
     sending.py       transfers that agents' phones ask for
     calling_back.py  promises to callers: who is owed a call, and calling them

@@ -26,7 +26,7 @@ from engine.callflow.errors import BusyError, CallError, ImpossibleEvent, PlanEr
 from engine.callflow.events import Event
 from engine.callflow.record import Segment
 from engine.callflow.table import State
-from engine.switch import admitting, boxes, dialling, hearing, meaning, planning, ringing, sending, serving
+from engine.switch import admitting, boxes, dialling, hearing, meaning, planning, sending, serving
 from engine.switch.calling_back import CallingBack
 from engine.switch.live import CALLER, Live, News, Rooms, Setup, recording_path
 
@@ -53,7 +53,6 @@ class Switch:
         self.n_calls_total = 0
         self.leg_calls: dict[int, str] = {}
         self.dialling = dialling.Dialling()
-        self.ringing = ringing.Ringing()
         # a recording is complete only after its leg, and perhaps its call, is gone
         self.recordings: dict[str, tuple[str, str]] = {}  # path on disk -> call, path below the folder
         self.transfers = itertools.count(-1, -1)  # numbers of transfer attempts; the ACD numbers its offers from 1 up
@@ -113,7 +112,6 @@ class Switch:
         self.errands.poll()
         self._ring_timers()
         self.calling_back.run(self)
-        self.ringing.run(self)
         self._is_at_work = True
         while self._consequences or self._inbox:
             self._step(*(self._consequences or self._inbox).popleft())
@@ -141,7 +139,7 @@ class Switch:
     def deadline(self) -> float:
         """When the next round is needed even if nothing happens."""
         timers = [heap[0][0] for heap in (self._timers, self._soon) if heap]
-        return min(*timers, self.acd.deadline(), self.calling_back.wake_at, self.ringing.deadline(), float("inf"))
+        return min(*timers, self.acd.deadline(), self.calling_back.wake_at, float("inf"))
 
     def hang_up(self, call: str, by: str, now: float) -> bool:
         """An operator ends a call. False: there is none of this name."""
@@ -337,7 +335,6 @@ class Switch:
         self.media.detach(leg)
         self.leg_calls.pop(leg, None)
         self.dialling.ended(self, leg)
-        self.ringing.ended(self, leg)
         if (live := self.calls.get(call)) is not None:
             live.legs = {offer: other for offer, other in live.legs.items() if other != leg}
             self._see_to_the_end(live)

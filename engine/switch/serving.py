@@ -63,11 +63,7 @@ def ring_agent(switch: Switch, live: Live, command: do.RingAgent) -> None:
     shown = (known.get("business", "") or queue, known.get("customer.level", ""), customer or live.caller.ani)
     phone = switch.agents[command.agent].phone
     given = {name: text for name, text in headers.items() if text}
-    display_name = " · ".join(text for text in shown if text)
-    switch.ringing.ring(
-        switch, live, command.offer, command.agent,
-        lambda: dial(switch, live, command.offer, phone, given, display_name),
-    )  # fmt: skip
+    dial(switch, live, command.offer, phone, given, " · ".join(text for text in shown if text))
 
 
 def take_offer(switch: Switch, live: Live, command: do.TakeOffer) -> None:
@@ -132,6 +128,5 @@ def bridge(switch: Switch, live: Live, command: do.Bridge) -> None:
 
 
 def hang_up_called(switch: Switch, live: Live, command: do.HangUpCalled) -> None:
-    switch.ringing.withdrawn(live, command.offer)
     if (leg := live.legs.get(command.offer)) is not None:
         switch.sip.hang_up(leg, command.elsewhere)
