@@ -21,7 +21,7 @@ from tests.live.floor import HOST, Daemon, until
 from tests.live.phones import BARESIP_RTP
 from tests.sip.peers import certificate
 
-DAEMON_PORTS = itertools.count(15860, 2)  # SIP; the next one is for TLS
+DAEMON_PORTS = itertools.count(13400, 2)  # SIP; the next one is for TLS; apart from the phones, who are many
 PHONE_PORTS = itertools.count(15701, 2)
 RTP_FROM = 38_000
 AGENTS = (1001, 1002)  # their phones log in
