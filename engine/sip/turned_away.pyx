@@ -45,6 +45,7 @@ cdef extern from "<pjsua-lib/pjsua_internal.h>" nogil:
         pjsua_acc_id default_acc
     pjsua_data pjsua_var
 
+DEF MOST = 65536
 DEF REPEATED_S = 32.0  # timer B of the caller's transaction (RFC 3261 section 17.1.1.2)
 
 cdef object told = None
@@ -72,7 +73,7 @@ cdef bint is_repeated(pjsip_rx_data *rdata):
     cdef pj_str_t call_id = rdata.msg_info.cid.id, branch = rdata.msg_info.via.branch_param
     cdef double now = time.monotonic()
     cdef tuple key = (call_id.ptr[:call_id.slen], branch.ptr[:branch.slen])
-    while refused and next(iter(refused.values())) < now - REPEATED_S:
+    while refused and (len(refused) >= MOST or next(iter(refused.values())) < now - REPEATED_S):
         del refused[next(iter(refused))]
     return refused.setdefault(key, now) != now
 

@@ -25,6 +25,7 @@ DAEMON_PORTS = itertools.count(13400, 2)  # SIP; the next one is for TLS; apart 
 PHONE_PORTS = itertools.count(15701, 2)
 RTP_FROM = 38_000
 AGENTS = (1001, 1002)  # their phones log in
+OUT = "110"  # where lead_out() was called
 PASSWORD = "right-horse-battery"
 ENCRYPTION = {
     "baresip": {"sdes": "srtp-mand", "may be": "srtp", "dtls": "dtls_srtp"},
@@ -66,6 +67,15 @@ def settle(folder: Path, **changes: Any) -> Daemon:
     for agent in AGENTS:
         passwords.set_password(daemon.folder / "var", "agner", str(agent), PASSWORD)
     return daemon
+
+
+def lead_out(daemon: Daemon, trunk: str) -> None:
+    """Whoever dials OUT speaks with 4711 over this trunk. Before the daemon starts."""
+    plans = daemon.folder / "config" / "plans" / "main.yaml"
+    written = yaml.safe_load(plans.read_text())
+    written["numbers"][int(OUT)] = "out"
+    written["plans"]["out"] = ["answer", {"transfer": f"trunk:{trunk}/4711", "ring for": "5s"}, "hang up"]
+    plans.write_text(yaml.safe_dump(written, sort_keys=False))
 
 
 class House:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.interop.house import House, Way, heard, settle
+from tests.interop.house import OUT, House, Way, heard, lead_out, settle
 from tests.interop.kamailio import Kamailio
 from tests.interop.linphone import Linphone
 from tests.interop.talk import NUMBER, talk_with_a_hold
@@ -22,7 +22,6 @@ PROXY = "127.0.0.40"
 PROXY_PORT, CALLED_PORT = 15950, 15952
 AT = f"{PROXY}:{PROXY_PORT}"
 NO_TRUNK = f"127.0.0.41:{PROXY_PORT}"  # a proxy that has phones behind it and is no trunk
-OUT = "110"  # leads out through the proxy
 ANIS = itertools.count(5100)
 
 
@@ -31,12 +30,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     trunk = {"from": [PROXY], "destinations": [f"sip:{AT}"], "probe": {"every": "2s"}}
     trunks = {"carrier": trunk, "callers": {"from": [HOST]}}
     daemon = settle(tmp_path_factory.mktemp("house") / "here", trunks=trunks)
-    plans = daemon.folder / "config" / "plans" / "main.yaml"
-    written = yaml.safe_load(plans.read_text())
-    written["numbers"][int(OUT)] = "out"
-    written["plans"]["out"] = ["answer", {"transfer": "trunk:carrier/4711", "ring for": "5s"}, "hang up"]
-    plans.write_text(yaml.safe_dump(written, sort_keys=False))
-    (plans.parent / "dialling.yaml").write_text(yaml.safe_dump(DIALS))
+    lead_out(daemon, "carrier")
+    (daemon.folder / "config" / "plans" / "dialling.yaml").write_text(yaml.safe_dump(DIALS))
     daemon.start()
     yield daemon
     daemon.close()

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
-from tests.interop.house import House, Way, heard, settle
+from tests.interop.house import OUT, House, Way, heard, lead_out, settle
 from tests.interop.talk import DTLS_S, NUMBER, talk_with_a_hold
 from tests.live.ear import AGENT, CALLER, MUSIC
 from tests.live.floor import HOST, Daemon, until
 
 WAY = "required by dtls"
 PORT = 15970  # of baresip, which takes the calls over the trunk
-NUMBER_OUT = "110"
 CASES = [
     (Way("baresip", "tls", "sdes"), Way("baresip", "tls", "dtls"), "caller"),
     (Way("linphone", "tls", "dtls"), Way("baresip", "tls", "dtls"), "agent"),
@@ -24,11 +22,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     out = {"from": ["127.0.0.90"], "destinations": [f"sip:{HOST}:{PORT}"], "probe": "off", "srtp": WAY}
     trunks = {"carrier": {"from": [HOST], "srtp": "required"}, "out": out}
     daemon = settle(tmp_path_factory.mktemp("house") / "here", sip={"srtp": WAY}, trunks=trunks)
-    plans = daemon.folder / "config" / "plans" / "main.yaml"
-    written = yaml.safe_load(plans.read_text())
-    written["numbers"][int(NUMBER_OUT)] = "out"
-    written["plans"]["out"] = ["answer", {"transfer": "trunk:out/4711", "ring for": "5s"}, "hang up"]
-    plans.write_text(yaml.safe_dump(written, sort_keys=False))
+    lead_out(daemon, "out")
     daemon.start()
     yield daemon
     daemon.close()
@@ -52,7 +46,7 @@ def test_linphone_is_called(house: House):
 
 def test_a_call_over_a_trunk(house: House):
     called = house.phone(Way("baresip", "udp", "dtls"), "4711", AGENT, port=PORT)
-    calling = house.call(Way("baresip", "udp", "sdes"), "5210", NUMBER_OUT, CALLER)
+    calling = house.call(Way("baresip", "udp", "sdes"), "5210", OUT, CALLER)
     house.talk_for(DTLS_S, "TRANSFERRED")
     called.hang_up()
     calling.until_gone()

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.interop.house import House, Way, heard, settle
+from tests.interop.house import OUT, House, Way, heard, lead_out, settle
 from tests.live.ear import AGENT, CALLER
 from tests.live.floor import HOST, Daemon
 from tests.sip.peers import certificate
 
 PORT = 15960  # of baresip, which takes TLS at the next one
-NUMBER = "110"
 SECRET = Way("baresip", "tls", "sdes")
 
 
@@ -24,11 +22,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     out = {"from": ["127.0.0.90"], "destinations": [to], "probe": "off", "srtp": "required"}
     trunks = {"carrier": {"from": [HOST]}, "out": out}
     daemon = settle(tmp_path_factory.mktemp("house") / "here", trunks=trunks)
-    plans = daemon.folder / "config" / "plans" / "main.yaml"
-    written = yaml.safe_load(plans.read_text())
-    written["numbers"][int(NUMBER)] = "out"
-    written["plans"]["out"] = ["answer", {"transfer": "trunk:out/4711", "ring for": "5s"}, "hang up"]
-    plans.write_text(yaml.safe_dump(written, sort_keys=False))
+    lead_out(daemon, "out")
     daemon.start()
     yield daemon
     daemon.close()
@@ -38,7 +32,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def test_a_call_out(house: House):
     """Encrypted on the far leg alone; the called party holds and hangs up over the connection that is ours."""
     called = house.phone(SECRET, "4711", AGENT, port=PORT)
-    calling = house.call(Way("baresip"), "5410", NUMBER, CALLER)
+    calling = house.call(Way("baresip"), "5410", OUT, CALLER)
     house.talk_for(1.0, "TRANSFERRED")
     called.hold()
     called.resume()
@@ -53,7 +47,7 @@ def test_whoever_shows_another_certificate_is_not_called(house: House, tmp_path:
     both = tmp_path / "both.pem"
     both.write_text("".join(Path(file).read_text() for file in certificate(tmp_path, HOST)))
     called = house.phone(SECRET, "4711", AGENT, port=PORT, certificate=both)
-    calling = house.call(Way("baresip"), "5420", NUMBER, CALLER)
+    calling = house.call(Way("baresip"), "5420", OUT, CALLER)
     calling.until_gone()
     cdr = house.daemon.cdr("5420")
     assert [one["outcome"] for one in cdr["segments"] if one["kind"] == "offer"] == ["unreachable"]
