@@ -74,8 +74,8 @@ parts = [
     part("engine.media.rings", compile_args=["-O2"]),
     *on_pjsip("engine.media.ports", "*_port.c", "rtp_*.c", "silence.c"),
     *on_pjsip(
-        *("engine.sip.gate", "gate_module.c", "addresses.c", "connections.c", "methods.c", "refusals.c", "shape.c"),
-        "sources.c",
+        *("engine.sip.gate", "gate_module.c", "addresses.c", "connections.c", "methods.c", "refusals.c"),
+        *("repeats.c", "shape.c", "sources.c"),
     ),
     *on_pjsip("engine.sip.large", "addresses.c"),
     *on_pjsip("engine.sip.requests", "requests_module.c", "shape.c"),

@@ -4,6 +4,7 @@
 #include "addresses.h"
 #include "connections.h"
 #include "methods.h"
+#include "repeats.h"
 #include "transports.h"
 
 #include <pj/string.h>
@@ -212,6 +213,10 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
             agner_sources_refuse(gate.strangers, agner_key_of(bytes), now_s);
         return PJ_TRUE;
     }
+    if (agner_take_repeat(rdata)) {
+        gate.counts[AGNER_PASSED] += 1;
+        return PJ_TRUE;
+    }
     if (rdata->msg_info.to->tag.slen) {
         pjsip_dialog *dialog = dialog_of(rdata);
         void *mark = dialog ? dialog->mod_data[module.id] : NULL;
@@ -310,6 +315,7 @@ pj_status_t agner_gate_open(pjsip_endpoint *endpoint, const agner_gate_rules *ru
     gate.endpoint = endpoint;
     agner_gate_set_rules(rules);
     pjsip_tpmgr_set_drop_data_cb(pjsip_endpt_get_tpmgr(endpoint), &on_garbage);
+    agner_repeats_open(endpoint);
     status = pjsip_endpt_register_module(endpoint, &module);
     return status == PJ_SUCCESS ? agner_methods_open(endpoint) : status;
 }
@@ -322,6 +328,7 @@ void agner_gate_close(void)
     free(gate.networks);
     memset(&gate, 0, sizeof gate);
     agner_methods_close();
+    agner_repeats_close();
     module.id = -1;
 }
 

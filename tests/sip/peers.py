@@ -1,6 +1,7 @@
 """The far sides of the SIP room's tests: real SIPp, told by a list of short steps, and an ear for the events."""
 
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -221,13 +222,14 @@ class Sipp:
 
 
 class RawCaller:
-    """A caller with an SDP that SIPp need not understand: sends INVITE, answers BYE."""
+    """A caller with an SDP that SIPp need not understand: sends INVITE, answers BYE, or sends it."""
 
     def __init__(self, body: str, source: str = HOST, header: str = "") -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((source, 0))
         self._socket.setblocking(False)
-        port, self.final_status, self.answer = self._socket.getsockname()[1], 0, ""
+        self.port = port = self._socket.getsockname()[1]
+        self.final_status, self.answer, self._bye = 0, "", ""
         body = body.replace("[local_ip]", HOST).replace("[media_ip]", HOST).replace("[media_port]", "9")
         head = f"""INVITE sip:100@{HOST}:{PORT} SIP/2.0
 Via: SIP/2.0/UDP {source}:{port};branch=z9hG4bK{port}
@@ -262,11 +264,27 @@ Content-Length: {len(body) + body.count(chr(10))}
         if line.startswith("SIP/2.0 200") and "CSeq: 1 INVITE" in rest:
             ack = [f"ACK sip:100@{HOST}:{PORT} SIP/2.0", *_kept(rest, "Via From To Call-ID"), "CSeq: 1 ACK"]
             self._socket.sendto("\r\n".join([*ack, "Content-Length: 0", "", ""]).encode(), source)
+            bye = [f"BYE sip:100@{HOST}:{PORT} SIP/2.0", *_kept(rest, "Via From To Call-ID"), "CSeq: 2 BYE"]
+            self._bye = "\r\n".join([*bye, "Max-Forwards: 70", "Content-Length: 0", "", ""]).replace("z9hG4bK", "z9hG4bKb")
             self.answer = text.decode().partition("\r\n\r\n")[2]
         if line.startswith("BYE"):
             ok = ["SIP/2.0 200 OK", *_kept(rest, "Via From To Call-ID CSeq"), "Content-Length: 0", "", ""]
             self._socket.sendto("\r\n".join(ok).encode(), source)
         return self.final_status
+
+    def send_bye(self, **changed: str) -> None:
+        """After the 200. Also again, as who has not heard the answer; `changed`: header -> another value."""
+        bye = self._bye
+        for name, value in changed.items():
+            bye = re.sub(f"(?m)^{name.replace('_', '-')}: .*?(?=\r)", f"{name.replace('_', '-')}: {value}", bye)
+        self._socket.sendto(bye.encode(), (HOST, PORT))
+
+    def heard(self) -> str:
+        """The next message whole; "" as long as there is none."""
+        try:
+            return self._socket.recv(65535).decode()
+        except BlockingIOError:
+            return ""
 
     def methods(self) -> list[str]:
         """First words of what has come and was not looked at."""

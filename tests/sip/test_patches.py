@@ -5,8 +5,8 @@ port, 1 packet of 5 heard, an RSA key, a length of 70004, 16,000 octets to spare
 crypto-lines alone passes there too: what the surplus overwrites is the compiler's choice, and in our build it is a
 buffer that is not yet in use. rtp-port-search is played by a call, as any caller can. dropped-message adds what the
 gate needs: test_gate.py counts and bans the sender of garbage. closed-connection is in test_connections.py,
-comfort-noise in tests/live/test_comfort_noise.py, large-requests in test_large_requests.py, server-name in
-test_server_names.py.
+comfort-noise in tests/live/test_comfort_noise.py, invite-end in test_repeats.py, large-requests in
+test_large_requests.py, server-name in test_server_names.py.
 """
 
 import json
@@ -38,7 +38,7 @@ PROVEN = {
 }
 ELSEWHERE = {
     *("rtp-port-search", "dropped-message", "closed-connection", "comfort-noise", "large-requests", "record-route"),
-    *("server-name",),
+    *("invite-end", "server-name"),
 }
 
 
