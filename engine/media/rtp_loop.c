@@ -1,7 +1,8 @@
 /* The RTP thread: one for all legs. See rtp_leg.h.
  *
- * It wakes every 2 ms and takes what all sockets hold by then, so that one wake-up and one look at the (level-triggered)
- * epoll serve many packets; no descriptor is ever armed again. Audio from queue audios leaves in ten groups, 2 ms apart.
+ * It wakes every 5 ms and takes what all sockets hold by then, so that one wake-up and one look at the (level-triggered)
+ * epoll serve many packets; no descriptor is ever armed again. Audio from queue audios leaves in four groups, 5 ms apart.
+ * A frame of 20 ms is a whole number of ticks: a stream is delayed by up to 5 ms, and always by the same.
  * Where there is no leg, it sleeps until there is one.
  */
 #define _GNU_SOURCE
@@ -17,10 +18,10 @@
 #include <unistd.h>
 
 #define THIS_FILE "rtp_loop"
-#define TICK_NS 2000000
-#define N_GROUPS 10 /* ticks in a frame of 20 ms */
+#define TICK_NS 5000000
+#define N_GROUPS 4 /* ticks in a frame of 20 ms */
 #define N_EVENTS 256
-#define N_ROUNDS 32 /* of each tick at most: 16,000 packets a second from one socket, and a flood gets no more */
+#define N_ROUNDS 80 /* of each tick at most: 16,000 packets a second from one socket, and a flood gets no more */
 #define MAX_BEHIND_NS 200000000
 
 static struct {
