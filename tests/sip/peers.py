@@ -265,7 +265,8 @@ Content-Length: {len(body) + body.count(chr(10))}
             ack = [f"ACK sip:100@{HOST}:{PORT} SIP/2.0", *_kept(rest, "Via From To Call-ID"), "CSeq: 1 ACK"]
             self._socket.sendto("\r\n".join([*ack, "Content-Length: 0", "", ""]).encode(), source)
             bye = [f"BYE sip:100@{HOST}:{PORT} SIP/2.0", *_kept(rest, "Via From To Call-ID"), "CSeq: 2 BYE"]
-            self._bye = "\r\n".join([*bye, "Max-Forwards: 70", "Content-Length: 0", "", ""]).replace("z9hG4bK", "z9hG4bKb")
+            bye += ["Max-Forwards: 70", "Content-Length: 0", "", ""]
+            self._bye = "\r\n".join(bye).replace("z9hG4bK", "z9hG4bKb")
             self.answer = text.decode().partition("\r\n\r\n")[2]
         if line.startswith("BYE"):
             ok = ["SIP/2.0 200 OK", *_kept(rest, "Via From To Call-ID CSeq"), "Content-Length: 0", "", ""]
