@@ -213,10 +213,8 @@ static pj_bool_t on_request(pjsip_rx_data *rdata)
             agner_sources_refuse(gate.strangers, agner_key_of(bytes), now_s);
         return PJ_TRUE;
     }
-    if (agner_take_repeat(rdata)) {
-        gate.counts[AGNER_PASSED] += 1;
+    if (agner_take_repeat(rdata))
         return PJ_TRUE;
-    }
     if (rdata->msg_info.to->tag.slen) {
         pjsip_dialog *dialog = dialog_of(rdata);
         void *mark = dialog ? dialog->mod_data[module.id] : NULL;
