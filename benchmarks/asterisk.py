@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -195,6 +196,8 @@ class Asterisk:
         for name in ("recordings", "astdbdir", "astrundir", "astlogdir", "astspooldir", "astvarlibdir", "astcachedir"):
             (self.folder / name).mkdir()
         _sounds(self.folder, self.scenario.codec)
+        # Asterisk looks its own host's name up at each call, and would wait for a name server that does not answer
+        (ROOT / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
         begun = time.monotonic()
         with (self.folder / "out.log").open("wb") as log:
             self._process = subprocess.Popen(

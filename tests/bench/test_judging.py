@@ -198,6 +198,13 @@ def test_a_peer_that_was_not_measured_decides_nothing() -> None:
     assert (line["ratio"], line["reached"]) == (None, None)
 
 
+def test_a_peer_that_lost_its_calls_is_no_measure() -> None:
+    ours = result(cpu={"engine_cpu_s_per_1000_call_s": 0.9})
+    theirs = result(cpu={"engine_cpu_s_per_1000_call_s": 10.0}, n_calls=640, n_failed=430)
+    (line, _memory) = peers.compare({"bridged": {"agner": ours, "asterisk": theirs}})
+    assert (line["asterisk"], line["ratio"], line["reached"]) == (10.0, None, None)
+
+
 # ---- what is drawn and written
 
 
