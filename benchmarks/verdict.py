@@ -39,7 +39,7 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
         if value is not None and value > at_most:
             missed.append(f"{limit} {value:g} > {at_most:g} {LIMITS[limit]}")
     if busy := result["n_busy_phones_rung"]:
-        missed.append(f"{busy} offers to an agent who was talking")
+        missed.append(f"offers to an agent who was talking: {busy}")
     if result["left_behind"]:
         missed.append("left behind " + ", ".join(f"{n} {name}" for name, n in result["left_behind"].items()))
     for part, faults in OF_ALL.items():

@@ -123,7 +123,7 @@ def test_a_good_run_passes() -> None:
         ({"invite_to_200_ms": {"p99": 101.0}}, "set-up p99 101 > 100 ms"),
         ({"agent_free_to_invite_ms": {"p99": 20.5}}, "agent free p99 20.5 > 20 ms"),
         ({"start_to_ready_s": 1.2}, "start 1200 > 1000 ms"),
-        ({"n_busy_phones_rung": 1}, "1 offers to an agent who was talking"),
+        ({"n_busy_phones_rung": 1}, "offers to an agent who was talking: 1"),
         ({"left_behind": {"n_legs": 2}}, "left behind 2 n_legs"),
         ({"records": {"open": 1}}, "records: 1 open"),
         ({"recordings": {"missing": 4}}, "recordings: 4 missing"),
