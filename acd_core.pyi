@@ -32,7 +32,7 @@ class AgentState(IntEnum):
     LOGGED_OUT = 0
     NOT_READY = 1
     READY = 2
-    RESERVED = 3
+    RESERVED = 3  # an offer rings; or the phone is being cleared of one, see cleared()
     TALKING = 4
     ACW = 5
 
@@ -89,8 +89,8 @@ class Out(IntEnum):
     """Kinds of output, each (kind, time, call, agent, number, value)."""
 
     OFFER = 1  # number = offer. Ring this agent
-    OFFER_CANCELLED = 2  # number = offer, value = Cancelled. Stop ringing
-    OFFER_EXPIRED = 3  # number = offer. ring_s is over, counted as no answer. Stop ringing
+    OFFER_CANCELLED = 2  # number = offer, value = Cancelled. Stop ringing, and say when that is cleared()
+    OFFER_EXPIRED = 3  # number = offer. ring_s is over, counted as no answer. Stop ringing, and say when it is cleared()
     CALL_REQUEUED = 4  # no offer left, back in its place
     CALL_EXPIRED = 5  # max_wait_s is over; only ever for a waiting call; the handle is gone
     CALL_OVERFLOWED = 6  # value = Refusal: the last agent left; the handle is gone
@@ -119,6 +119,7 @@ class Verdict(IntEnum):
     HELD = 10  # the call still waits for its preferred agent
     DECLINED = 11  # declined this call, and others are untried
     NOT_WAITING = 12  # the call is offered or connected already
+    CLEARING = 13  # RESERVED, and nothing rings: the phone is being cleared
 
 Output = tuple[int, float, int, int, int, int]
 
@@ -256,8 +257,14 @@ class Acd:
     def busy(self, offer: int, now: float) -> None: ...
     def unreachable(self, offer: int, now: float) -> None: ...
     def take_back(self, offer: int, now: float) -> None:
-        """The engine failed, not the agent: READY as before, the call waits in its place but not for this agent
-        first."""
+        """The engine failed, not the agent, before the phone rang: READY as before, the call waits in its place but not
+        for this agent first."""
+    def cleared(self, offer: int, now: float) -> None:
+        """The leg of an offer that was cancelled or has expired is over, or never came to be: the phone is free.
+
+        Until then, and for 2 s at most, an agent who would be READY is RESERVED, without a call, and offered nothing:
+        the phone may still be in the call that we have given up. The idle time goes on. Other states are told as they
+        come; the phone is cleared meanwhile. StaleOffer: no phone is being cleared of this offer."""
     def release(self, call: int, now: float) -> None:
         """The talk is over: the agent wraps up, the handle is gone."""
     # --- clock and outputs ---

@@ -128,6 +128,7 @@ cdef enum:  # laws that a checked build can break
     DECLINE_MEMORY
     AFTER_CALL
     GIVE_BACK
+    CLEAR_PHONE
 
 cdef enum:
     STATE_LOGGED_OUT
@@ -203,13 +204,14 @@ Cancelled = IntEnum("Cancelled", "CALL_LEFT OTHER_AGENT_WON AGENT_LEFT")
 Verdict = IntEnum(
     "Verdict",
     "OK NOT_SERVING LOGGED_OUT NOT_READY RESERVED TALKING ACW RESERVE_OFF TOO_EARLY LACKS_SKILL HELD DECLINED "
-    "NOT_WAITING",
+    "NOT_WAITING CLEARING",
     start=0,
 )
 LAWS = {
     "reservation": RESERVATION, "derived state": DERIVED_STATE, "order": ORDER, "kept place": KEPT_PLACE,
     "conservation": CONSERVATION, "one winner": ONE_WINNER, "work conservation": WORK_CONSERVATION,
     "stale offer": STALE_OFFER, "decline memory": DECLINE_MEMORY, "after call": AFTER_CALL, "give back": GIVE_BACK,
+    "clear phone": CLEAR_PHONE,
 }
 
 
@@ -259,8 +261,8 @@ VERBS = {
     name: number
     for number, name in enumerate(
         "advance log_in log_out ready not_ready extend_wrap_up end_wrap_up phone_gone phone_back outside_began "
-        "outside_dialled outside_ended accept refuse no_answer busy unreachable take_back release abandon overflow "
-        "call_back withdraw fail raise_head_start dispatch enqueue".split()
+        "outside_dialled outside_ended accept refuse no_answer busy unreachable take_back cleared release abandon "
+        "overflow call_back withdraw fail raise_head_start dispatch enqueue".split()
     )
 }
 COMMAND = np.dtype([
@@ -1120,6 +1122,8 @@ cdef class Acd:
                 if declined_by(k, c)[i] == a:
                     declined_by(k, c)[i] = -1
         timer_drop(k, -a)
+        if k.agents[a].offer:
+            clear(k, a)
         k.agents[a].handle = 0
         k.n_agents -= 1
         self.settled()
@@ -1329,6 +1333,9 @@ cdef class Acd:
     def take_back(self, int64_t offer, double now):
         self.done(offer_verb(&self.k, V_TAKE_BACK, offer, now), offer, "take_back")
 
+    def cleared(self, int64_t offer, double now):
+        self.done(offer_verb(&self.k, V_CLEARED, offer, now), offer, "cleared")
+
     # --- clock and outputs -------------------------------------------------------------------------------------------
 
     def advance(self, double now):
@@ -1397,7 +1404,8 @@ cdef class Acd:
         return a.told, a.told_reason, a.since
 
     def offer_of(self, agent):
-        return self.k.agents[self.agent(agent, "offer_of")].offer
+        cdef Agent* a = &self.k.agents[self.agent(agent, "offer_of")]
+        return a.offer if a.ring_call else 0
 
     def call_of(self, agent):
         cdef Agent* a = &self.k.agents[self.agent(agent, "call_of")]
@@ -1452,6 +1460,8 @@ cdef class Acd:
             return self.k.calls[c].enqueued + self.k.serving[m].from_s
         if why == 10:
             return self.k.calls[c].moment
+        if why == 13:
+            return agent.clear_by
         return None
 
     cdef list calls_before(self, int32_t c):

@@ -16,6 +16,7 @@ AUDIT = {
     13: "a timer is out of order",
     14: "the agents able for a line are miscounted",
     15: "an agent is not known by its place in the queue of its call",
+    16: "an agent whose phone is being cleared is not known by that offer, has a call, or is held too long",
 }
 
 
@@ -48,6 +49,10 @@ cdef int audit_agents(Core* k) noexcept nogil:
                 return 1
             if agent.until < k.now:
                 return 4
+        if is_clearing(agent) and (offer_cleared(k, agent.offer) != a or agent.call or agent.in_wrap or (
+            agent.clear_by < k.now
+        )):
+            return 16
         if agent.call and (k.calls[agent.call].agent != a or k.calls[agent.call].state != CALL_CONNECTED):
             return 3
         if agent.call + agent.ring_call and agent.offered_as != serving_of(

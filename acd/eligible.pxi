@@ -102,6 +102,8 @@ cdef int verdict(Core* k, int32_t c, int32_t a) noexcept nogil:
     cdef int32_t m = serving_of(k, a, k.calls[c].queue)
     if m == 0:
         return 1
+    if k.agents[a].told == STATE_RESERVED and is_clearing(&k.agents[a]):
+        return 13
     if k.agents[a].told != STATE_READY:
         return k.agents[a].told + (2 if k.agents[a].told < STATE_READY else 1)
     if k.serving[m].reserve and not k.queues[k.calls[c].queue].reserve_on:

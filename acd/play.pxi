@@ -20,6 +20,7 @@ cdef enum Verb:
     V_BUSY
     V_UNREACHABLE
     V_TAKE_BACK
+    V_CLEARED
     V_RELEASE
     V_ABANDON
     V_OVERFLOW
@@ -88,15 +89,17 @@ cdef int offer_verb(Core* k, int verb, uint64_t number, double now) noexcept nog
     cdef int done = run_until(k, now)
     if done:
         return done
-    a = offer_agent(k, number)
+    a = offer_cleared(k, number) if verb == V_CLEARED else offer_agent(k, number)
     if a == 0:
         return OFFER_OVER
     if verb == V_ACCEPT:
         done = do_accept(k, a)
+    elif verb == V_CLEARED:
+        done = do_cleared(k, a)
     elif verb == V_TAKE_BACK:
-        done = do_fail_offer(k, a, 0, False)
+        done = do_fail_offer(k, a, 0, False, True)
     else:
-        done = do_fail_offer(k, a, verb - V_REFUSE, True)
+        done = do_fail_offer(k, a, verb - V_REFUSE, True, True)
     settle_floor(k)
     return done
 
@@ -204,7 +207,7 @@ cdef int64_t play(Core* k, Command* v) noexcept nogil:
         return run_until(k, v.now)
     if V_LOG_IN <= v.verb <= V_OUTSIDE_ENDED:
         return agent_verb(k, v.verb, <uint64_t>v.a, <int32_t>v.b, v.after_call, v.x, v.now)
-    if V_ACCEPT <= v.verb <= V_TAKE_BACK:
+    if V_ACCEPT <= v.verb <= V_CLEARED:
         return offer_verb(k, v.verb, <uint64_t>v.a, v.now)
     if V_RELEASE <= v.verb <= V_RAISE_HEAD_START:
         return call_verb(k, v.verb, <uint64_t>v.a, v.x, v.now)

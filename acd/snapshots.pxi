@@ -44,7 +44,7 @@ cdef struct AgentRow:
     int64_t agent
     int64_t state
     int64_t reason
-    int64_t offer
+    int64_t offer  # that rings, or that the phone is being cleared of
     int64_t call
     int64_t offers
     int64_t answered
@@ -60,6 +60,7 @@ cdef struct AgentRow:
     int64_t talking_us
     int64_t acw_us
     double since
+    double clear_by  # inf: the phone is not being cleared
     double occupancy  # (reserved + talking + wrap-up) / logged-in time, since the last login
 
 cdef struct CallRow:
@@ -99,7 +100,7 @@ COLUMNS = {
               "refused_no_skill refused_full refused_wait estimated within_median within_p80 members logged_in working "
               "reserve_on recent n_recent oldest_wait_s: ewt_median_s: ewt_p80_s:",
     "agents": "agent state reason offer call offers answered refused no_answer busy unreachable cancelled logged_out_us "
-              "not_ready_us ready_us reserved_us talking_us acw_us since: occupancy:",
+              "not_ready_us ready_us reserved_us talking_us acw_us since: clear_by: occupancy:",
     "calls": "call queue state step agent preferred arrival: enqueued: head_start_s: expires: held_until: "
              "preferred_head_s: declined",
     "needs": "needs offered answered in_sl abandoned wait_us",
@@ -176,6 +177,7 @@ cdef int64_t fill_agents(Core* k, AgentRow* row) noexcept nogil:
         row.refused, row.no_answer = a.n_failed[0], a.n_failed[1]
         row.busy, row.unreachable = a.n_failed[2], a.n_failed[3]
         row.since = a.since
+        row.clear_by = a.clear_by if is_clearing(a) else INFINITY
         row.occupancy = 0
         if a.told != STATE_LOGGED_OUT and us(k.now) > a.logged_at_us:
             row.occupancy = <double>(

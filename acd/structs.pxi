@@ -125,7 +125,7 @@ cdef struct Wish:  # beside its Call: what few calls have
 
 cdef struct Agent:  # of its five cache lines matching reads the first; a call, from ringing to wrap-up, the first three
     uint64_t handle
-    uint64_t offer
+    uint64_t offer  # that rings; without a ring_call: that rang, and whose leg is being cleared
     uint64_t idle_seq  # place in the order of becoming idle
     double since  # of the state told last
     int32_t serving  # first of its queues
@@ -163,7 +163,7 @@ cdef struct Agent:  # of its five cache lines matching reads the first; a call, 
     int64_t n_failed[4]
     int64_t n_cancelled
     uint64_t mask[4]
-    int64_t spare  # to 320 bytes
+    double clear_by  # while its phone is being cleared: then it counts as free
 
 cdef struct Serving:  # an agent in a queue: what matching reads, two to a cache line
     double from_s
@@ -416,9 +416,20 @@ cdef inline int32_t queue_ix(Core* k, uint64_t handle) noexcept nogil:
 cdef inline int32_t offer_agent(Core* k, uint64_t offer) noexcept nogil:
     """The agent whose ringing offer this is; 0 when it is over (news of an offer carries the offer's number)."""
     cdef OfferSlot* slot = &k.offers[offer & k.offer_mask]
-    if LAW(STALE_OFFER) and (offer == 0 or slot.offer != offer):
+    if LAW(STALE_OFFER) and (offer == 0 or slot.offer != offer or k.agents[slot.agent].ring_call == 0):
         return 0
     return slot.agent
+
+
+cdef inline bint is_clearing(Agent* agent) noexcept nogil:
+    """The leg of its last offer is not known to be over: the phone may still be in that call."""
+    return agent.offer != 0 and agent.ring_call == 0
+
+
+cdef inline int32_t offer_cleared(Core* k, uint64_t offer) noexcept nogil:
+    """The agent whose phone is being cleared of this offer; 0: nobody's."""
+    cdef OfferSlot* slot = &k.offers[offer & k.offer_mask]
+    return slot.agent if offer and slot.offer == offer and is_clearing(&k.agents[slot.agent]) else 0
 
 
 cdef void tell(Core* k, int kind, uint64_t call, uint64_t agent, int64_t number, int value) noexcept nogil:

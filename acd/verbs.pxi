@@ -1,5 +1,14 @@
 # What happens on the floor: every verb of the contract, and the timers. A verb looks, refuses or changes facts, settles
 # the agents it touched, and ends in settle_floor(). An agent's state is derived in one place, state_of().
+#
+# An offer that ends by the phone's own word (taken, refused, busy) leaves a free phone behind. One that is cancelled,
+# or whose ring time is over, may not: our CANCEL is on its way, and may cross the phone's 200. Its number then stays
+# with the agent, who is not free until the engine says that the leg is over (cleared), or CLEAR_S have passed: so no
+# report that fails to come can hold an agent. A CANCEL or BYE that is lost goes again after 0.5 s, and after another
+# 1 s (RFC 3261 section 17.1.2.2): CLEAR_S has room for both.
+
+
+cdef double CLEAR_S = 2.0
 
 
 # --- agents ----------------------------------------------------------------------------------------------------------
@@ -23,15 +32,22 @@ cdef int state_of(Agent* a, int32_t* reason) noexcept nogil:
     elif a.n_outside > 0:
         reason[0] = WHY_OUTSIDE_CALL
     else:
-        return STATE_READY
+        return STATE_RESERVED if a.offer else STATE_READY
     return STATE_NOT_READY
+
+
+cdef inline double agent_due_at(Agent* agent, int state) noexcept nogil:
+    """When time alone next changes something for the agent; infinity: never."""
+    if is_clearing(agent):
+        return lesser(agent.clear_by, agent.until if agent.paused else INFINITY)
+    return agent.until if state == STATE_RESERVED or state == STATE_ACW or agent.paused else INFINITY
 
 
 cdef void settle(Core* k, int32_t a) noexcept nogil:
     """Derive the state after facts changed; tell, count, and queue up what follows for settle_floor()."""
     cdef Agent* agent = &k.agents[a]
     cdef int32_t reason = 0, old = agent.told, state = state_of(agent, &reason)
-    timer_set(k, -a, agent.until if state == STATE_RESERVED or state == STATE_ACW or agent.paused else INFINITY)
+    timer_set(k, -a, agent_due_at(agent, state))
     if state == old and reason == agent.told_reason:
         return
     account(k, a)
@@ -41,10 +57,10 @@ cdef void settle(Core* k, int32_t a) noexcept nogil:
         agent.busy_us = 0
         agent.logged_at_us = us(k.now)
     count_members(k, a, old, state)
+    if (state == STATE_READY and old != STATE_RESERVED) or (state == STATE_RESERVED and old != STATE_READY):
+        k.last_idle += 1
+        agent.idle_seq = k.last_idle
     if state == STATE_READY:
-        if old != STATE_RESERVED or agent.idle_seq == 0:
-            k.last_idle += 1
-            agent.idle_seq = k.last_idle
         try_agent(k, a)
     elif agent.free:
         free_out(k, a)
@@ -189,8 +205,8 @@ cdef int do_outside(Core* k, int32_t a, int change, bint dialled) noexcept nogil
 
 # --- offers ----------------------------------------------------------------------------------------------------------
 
-cdef void unring(Core* k, int32_t a) noexcept nogil:
-    """The agent's phone is no longer rung; the call may still ring elsewhere."""
+cdef void unring(Core* k, int32_t a, bint by_phone) noexcept nogil:
+    """The agent's phone is no longer rung, by its own word or to be cleared; the call may still ring elsewhere."""
     cdef Agent* agent = &k.agents[a]
     if agent.ring_prev:
         k.agents[agent.ring_prev].ring_next = agent.ring_next
@@ -198,20 +214,34 @@ cdef void unring(Core* k, int32_t a) noexcept nogil:
         k.calls[agent.ring_call].ringing = agent.ring_next
     if agent.ring_next:
         k.agents[agent.ring_next].ring_prev = agent.ring_prev
-    k.offers[agent.offer & k.offer_mask].offer = 0
     agent.ring_call = 0
-    agent.offer = 0
+    if by_phone or not LAW(CLEAR_PHONE):
+        clear(k, a)
+    else:
+        agent.clear_by = k.now + CLEAR_S
+
+
+cdef inline void clear(Core* k, int32_t a) noexcept nogil:
+    """Nothing is left of the agent's last offer; settle() is the caller's."""
+    k.offers[k.agents[a].offer & k.offer_mask].offer = 0
+    k.agents[a].offer = 0
+
+
+cdef int do_cleared(Core* k, int32_t a) noexcept nogil:
+    clear(k, a)
+    settle(k, a)
+    return DONE
 
 
 cdef void cancel_offer(Core* k, int32_t a, int why) noexcept nogil:
     cdef Agent* agent = &k.agents[a]
     tell(k, OUT_OFFER_CANCELLED, k.calls[agent.ring_call].handle, agent.handle, <int64_t>agent.offer, why)
     agent.n_cancelled += 1
-    unring(k, a)
+    unring(k, a, False)
 
 
 cdef void cancel_all(Core* k, int32_t c, int why) noexcept nogil:
-    """Every phone that rings for the call: the agents are free as they were, their idle time goes on."""
+    """Every phone that rings for the call: once it is cleared the agents are as they were, their idle time goes on."""
     cdef int32_t a
     while k.calls[c].ringing:
         a = k.calls[c].ringing
@@ -277,7 +307,7 @@ cdef int do_accept(Core* k, int32_t a) noexcept nogil:
     cdef Queue* q = &k.queues[call.queue]
     cdef us_t waited = us(k.now) - us(call.enqueued)
     cdef bint within = call.enqueued + q.sl_s >= k.now
-    unring(k, a)
+    unring(k, a, True)
     agent.call = c
     agent.n_answered += 1
     agent.n_calls += 1
@@ -317,14 +347,14 @@ cdef void remember_level(Core* k, int32_t q, bint within) noexcept nogil:
     mark_dirty(k, q)
 
 
-cdef int do_fail_offer(Core* k, int32_t a, int failure, bint blame) noexcept nogil:
+cdef int do_fail_offer(Core* k, int32_t a, int failure, bint blame, bint by_phone) noexcept nogil:
     """The offer came to nothing through the agent (or, without blame, through the engine)."""
     cdef int32_t c = k.agents[a].ring_call
     cdef Agent* agent = &k.agents[a]
     cdef Queue* q = &k.queues[k.calls[c].queue]
     cdef int then = THEN_STAY
     remember_decline(k, c, a)
-    unring(k, a)
+    unring(k, a, by_phone)
     if blame:
         agent.n_failed[failure] += 1
         agent.row[failure] += agent.row[failure] < 127
@@ -662,14 +692,17 @@ cdef int do_release(Core* k, int32_t c) noexcept nogil:
 
 cdef void agent_due(Core* k, int32_t a) noexcept nogil:
     cdef Agent* agent = &k.agents[a]
-    if agent.told == STATE_RESERVED:
+    if agent.ring_call:
         tell(k, OUT_OFFER_EXPIRED, k.calls[agent.ring_call].handle, agent.handle, <int64_t>agent.offer, 0)
-        do_fail_offer(k, a, 1, True)
+        do_fail_offer(k, a, 1, True, False)
     elif agent.told == STATE_ACW:
         after_call(k, a)
         settle(k, a)
     else:
-        agent.paused = False
+        if is_clearing(agent) and agent.clear_by <= k.now:
+            clear(k, a)
+        if agent.paused and agent.until <= k.now:
+            agent.paused = False
         settle(k, a)
 
 

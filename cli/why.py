@@ -15,6 +15,7 @@ VERDICTS = {
     "LOGGED_OUT": "logged out",
     "NOT_READY": "not ready",
     "RESERVED": "another call is ringing there",
+    "CLEARING": "a call was taken back there, and the phone has not confirmed it yet",
     "TALKING": "in a talk",
     "ACW": "in wrap-up",
     "RESERVE_OFF": "kept in reserve, and the queue is not in need",

@@ -52,12 +52,14 @@ class Person:
 @dataclass
 class Ring:
     """What an agent's phone did once. `refusal` None: it was answered, or it rang on when the caller or the agent left
-    (`is_cut`). `back_s`: until the agent, not ready for that failure, said ready again."""
+    (`is_cut`). `back_s`: until the agent, not ready for that failure, said ready again. `clear_s`: until the phone was
+    out of a call that was given up; inf: nobody was told."""
 
     ring_s: float
     refusal: str | None = None
     back_s: float | None = None
     is_cut: bool = False
+    clear_s: float = 0.0
 
 
 @dataclass
@@ -148,6 +150,7 @@ class Day:
         self._learnt: defaultdict[str, dict[str, str]] = defaultdict(dict)  # call -> what it learnt in that step
         self._preferred: dict[str, str] = {}
         self._offers: dict[int, tuple[str, str, float]] = {}  # offer -> call, agent, since
+        self._given_up: dict[int, tuple[Ring, float]] = {}  # offers whose phones are not cleared yet, since
         self._talking: dict[str, float] = {}
         self._failed: dict[str, tuple[Ring, float]] = {}  # agents who are not ready since this ring
         for row in about.get("agents", ()):  # of a checkpoint
@@ -210,19 +213,22 @@ class Day:
             call, agent, since = self._offers.pop(args["offer"])
             self.rings[agent].append(Ring(now - since))
             self._talking[call] = now
-        elif verb == "decline":
+        elif verb == "decline" and args["offer"] in self._offers:
             self._fail(args["offer"], args["refusal"], now)
-        elif verb == "give_back":
+        elif verb == "give_back" and args["offer"] in self._offers:
             self._cut(args["offer"], now)
+        elif verb == "cleared" and args["offer"] in self._given_up:
+            ring, since = self._given_up.pop(args["offer"])
+            ring.clear_s = now - since
         elif verb == "release" and (person := self.people.get(args["call"])) and args["call"] in self._talking:
             person.talk_s = now - self._talking.pop(args["call"])
         for kind, at, call, agent, number, value in out:
             if kind == "OFFER":
                 self._offers[number] = (call, agent, at)
-            elif kind == "OFFER_EXPIRED":
-                self._fail(number, "no_answer", at)
-            elif kind == "OFFER_CANCELLED":
-                self._cut(number, at)
+            elif kind in ("OFFER_EXPIRED", "OFFER_CANCELLED") and number in self._offers:
+                ring = self._cut(number, at) if kind == "OFFER_CANCELLED" else self._fail(number, "no_answer", at)
+                ring.clear_s = inf
+                self._given_up[number] = ring, at
             elif kind == "AGENT_STATE" and not (number == "NOT_READY" and value in _FAILED):
                 self._failed.pop(agent, None)
 
@@ -242,18 +248,18 @@ class Day:
         else:
             self.verbs.append((now, verb, args))
 
-    def _fail(self, offer: int, refusal: str, now: float) -> None:
-        if offer not in self._offers:  # it rang before the day began
-            return
+    def _fail(self, offer: int, refusal: str, now: float) -> Ring:
         _, agent, since = self._offers.pop(offer)
         ring = Ring(now - since, refusal)
         self.rings[agent].append(ring)
         self._failed[agent] = (ring, now)
+        return ring
 
-    def _cut(self, offer: int, now: float) -> None:
-        if offer in self._offers:
-            _, agent, since = self._offers.pop(offer)
-            self.rings[agent].append(Ring(now - since, is_cut=True))
+    def _cut(self, offer: int, now: float) -> Ring:
+        _, agent, since = self._offers.pop(offer)
+        ring = Ring(now - since, is_cut=True)
+        self.rings[agent].append(ring)
+        return ring
 
 
 def _by_place(steps: Iterable[Row]) -> dict[str, Queue]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.callflow.events import Event, LegEnded, LegMedia, LegRefers, Loss, Refusal
+from engine.callflow.events import Event, LegCleared, LegEnded, LegMedia, LegRefers, Loss, OfferGivenUp, Refusal
 from engine.callflow.media_news import MediaNews, RecordingClosed
 from engine.callflow.plan import Caller
 from engine.callflow.record import (
@@ -23,7 +23,7 @@ from engine.callflow.record import (
 )
 from engine.callflow.steps import Queue
 
-Post = Callable[[str, Event | LegMedia | LegEnded | LegRefers], None]  # call id, what happened to it
+Post = Callable[[str, Event | LegMedia | LegEnded | LegCleared | LegRefers], None]  # call id, what happened to it
 
 
 class Sip(Protocol):
@@ -164,6 +164,10 @@ class Acd(Protocol):
     def take(self, offer: int, now: float) -> None: ...
     def decline(self, offer: int, refusal: Refusal, now: float) -> None: ...
     def give_back(self, offer: int, now: float) -> None: ...
+    def cleared(self, offer: int, now: float) -> None:
+        """After OfferGivenUp: the phone is out of the offer's leg, or there is none."""
+        ...
+
     def release(self, call: str, now: float) -> None: ...
     def outside_began(self, agent: str, now: float) -> None:
         """A call that is none of the ACD's goes to the agent's phone: no offers until as many have ended. An offer that
@@ -191,7 +195,7 @@ class Acd(Protocol):
         """When advance() is needed next; infinite if nothing is due."""
         ...
 
-    def take_events(self) -> list[tuple[str, Event]]: ...
+    def take_events(self) -> list[tuple[str, Event | OfferGivenUp]]: ...
     def take_spans(self) -> list[AgentSpan]:
         """Stretches of agents' states that ended, each once."""
         ...

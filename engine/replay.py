@@ -37,6 +37,7 @@ _ASK: Mapping[str, Callable[[Acd, "Exact", Row, float], None]] = {
     "take": lambda acd, run, args, now: acd.take(args["offer"], now),
     "decline": lambda acd, run, args, now: acd.decline(args["offer"], Refusal(args["refusal"]), now),
     "give_back": lambda acd, run, args, now: acd.give_back(args["offer"], now),
+    "cleared": lambda acd, run, args, now: acd.cleared(args["offer"], now),
     "release": lambda acd, run, args, now: acd.release(args["call"], now),
     "advance": lambda acd, run, args, now: acd.advance(now),
     "apply": lambda acd, run, args, now: acd.reconfigure(*configured(args), args["digest"], now),
@@ -81,7 +82,7 @@ class Exact:
             self._acd = Acd.restored(checkpoint["args"], checkpoint["t"], self._hear)
             self._acd.checkpoint(checkpoint["t"], checkpoint["args"]["now"])
             self._compare(checkpoint, self._told[0])
-        except AcdError as error:
+        except (AcdError, KeyError) as error:  # memory with agents or queues that it has no names for
             self.difference = Difference(self.n, "a checkpoint", {"error": str(error)})
 
     def step(self, args: Row) -> Queue:

@@ -33,6 +33,7 @@ ASSUMED = (
     "Each agent's phone rings, answers and refuses as it did, offer by offer; beyond those it answers after the mean,"
     " at the latest after half the queue's ring time.",
     "A phone that still rang when its caller left would have been answered after the mean, or a second later.",
+    "A phone whose call is given up is out of it as soon as it was then; one that never was is so at once.",
     "Agents log in and out when they did; an agent who is new works all day.",
     "Prompts that the day never played take 3 s; a transfer that it never made succeeds.",
     "Where a caller comes to a question or errand for the first time, it ends as it mostly did for others.",
@@ -76,6 +77,7 @@ class Rerun:
         self._order = itertools.count()
         self._calls: dict[str, Live] = {}
         self._offers: dict[int, str] = {}  # those that ring -> call
+        self._rung: dict[int, Ring] = {}  # by offer
         self._rings: dict[str, deque[Ring]] = {agent: deque(rings) for agent, rings in day.rings.items()}
         self._talk_s, self._ring_s = _means(day)
         self._durations, self._results = _by_step(day)
@@ -124,7 +126,7 @@ class Rerun:
         rings = self._rings.get(agent)
         half_s = self.staff.queues[self._calls[call].queue].ring_for_s / 2
         ring = rings.popleft() if rings else Ring(min(self._ring_s, half_s))
-        self._offers[offer] = call
+        self._offers[offer], self._rung[offer] = call, ring
         if ring.refusal is None:
             ring_s = max(self._ring_s, ring.ring_s + CUT_SHORT_S) if ring.is_cut else ring.ring_s
             self._later(ring_s, lambda: self._answer(offer))
@@ -147,6 +149,10 @@ class Rerun:
     def _decline(self, offer: int, refusal: Refusal) -> None:
         if self._offers.pop(offer, None) is not None:
             self._acd.decline(offer, refusal, self._now)
+
+    def _clear(self, offer: int, after_s: float) -> None:
+        if after_s < inf:
+            self._later(after_s, lambda: self._acd.cleared(offer, self._now))
 
     def _back(self, agent: str) -> None:
         """Only from not ready: the failure may not have come to pass."""
@@ -253,6 +259,8 @@ class Rerun:
                         self._ring(call, offer, agent)
                     case ev.OfferExpired(offer) | ev.OfferWithdrawn(offer):
                         self._offers.pop(offer, None)
+                    case ev.OfferGivenUp(offer):
+                        self._clear(offer, self._rung.pop(offer).clear_s)
                     case ev.WaitEnded(outcome):
                         self._calls[call].is_queued = False
                         self._walk_on(call, outcome)

@@ -9,13 +9,13 @@ from contextlib import suppress
 from importlib.metadata import version
 
 import acd_core
-from acd_core import Cancelled, IllegalMove, Out, Reason
+from acd_core import IllegalMove, Out, Reason
 from engine.acd import rows
 from engine.acd.book import bare
 from engine.acd.floor import Floor, UnknownName
 from engine.acd.spans import Spans
 from engine.acd.telling import KINDS, STATES, Followed, Row, Tell, never, tell_nobody
-from engine.acd.words import FAILURES, LEAVES, WAIT_OUTCOMES
+from engine.acd.words import FAILURES, LEAVES, WAIT_OUTCOMES, news_of_offer
 from engine.callflow import events as ev
 from engine.callflow import plan, steps
 from engine.callflow.events import Event, Refusal
@@ -82,7 +82,7 @@ class Acd:
         self._calls: dict[str, int] = {}  # calls in queues or talk
         self._call_names: dict[int, str] = {}
         self._asked: dict[str, tuple[int, Row]] = {}  # call -> its widening in the core, the start of its ladder
-        self._events: list[tuple[str, Event]] = []
+        self._events: list[tuple[str, Event | ev.OfferGivenUp]] = []
         self._spans = Spans()
 
     def _about(self) -> Row:
@@ -270,12 +270,19 @@ class Acd:
 
     def give_back(self, offer: int, now: float) -> None:
         """Nothing if the call has left the queue since: its offers ended with it."""
+        self._settle_offer("give_back", self.core.take_back, offer, now)
+
+    def cleared(self, offer: int, now: float) -> None:
+        """The phone is out of an offer that was given up. Nothing if the agent was freed without that, or has left."""
+        self._settle_offer("cleared", self.core.cleared, offer, now)
+
+    def _settle_offer(self, verb: str, ask: Callable[[int, float], None], offer: int, now: float) -> None:
         self.advance(now)
         try:
-            self.core.take_back(offer, now)
+            ask(offer, now)
         except acd_core.StaleOffer:
             return
-        self._tell(now, "give_back", {"offer": offer}, self._collect(now))
+        self._tell(now, verb, {"offer": offer}, self._collect(now))
 
     def release(self, call: str, now: float) -> None:
         """The talk is over; the agent's wrap-up begins."""
@@ -333,7 +340,7 @@ class Acd:
     def deadline(self) -> float:
         return self.core.deadline()
 
-    def take_events(self) -> list[tuple[str, Event]]:
+    def take_events(self) -> list[tuple[str, Event | ev.OfferGivenUp]]:
         events, self._events = self._events, []
         return events
 
@@ -380,18 +387,11 @@ class Acd:
             else:
                 followed.append((KINDS[kind], at, name, who, number, value))
             match kind:
-                case Out.OFFER:
-                    self._events.append((self._call_names[call], ev.AgentReserved(number, str(who))))
-                case Out.OFFER_EXPIRED:
-                    self._events.append((self._call_names[call], ev.OfferExpired(number)))
-                case Out.OFFER_CANCELLED if value == Cancelled.AGENT_LEFT:
-                    self._events.append((self._call_names[call], ev.OfferWithdrawn(number)))
-                case Out.CALL_REQUEUED:
-                    self._events.append((self._call_names[call], ev.OffersFailed()))
                 case Out.CALL_EXPIRED:
                     self._end_wait(call, "timeout")
                 case Out.CALL_OVERFLOWED:
                     self._end_wait(call, WAIT_OUTCOMES[acd_core.Refusal(value)])
+            self._events += [(self._call_names[call], event) for event in news_of_offer(kind, number, value, str(who))]
         return followed
 
     def _end_wait(self, handle: int, outcome: str) -> None:

@@ -11,6 +11,8 @@ Checked are, of 100 % of the lines:
   ring several     as many phones ring as the queue says, or all who are free; one takes the call, the others are let go
   work conserving  after a line nobody is free who may take a waiting call
   one each         an agent has one offer or one talk, a call one talk; offers end with their call
+  clear phones     after an offer that was given up an agent is not free until the phone is cleared, or 2 s have passed,
+                   and held no longer
   time             no call waits beyond its longest wait, its hold or the time of its next turn or relaxation
   reserves         they serve while, and only while, the queue's wait or service level asks for them
   counts           every call ends once; offered = answered + abandoned + ... + waiting, by the daemon's counters too

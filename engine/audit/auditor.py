@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from engine.audit.floor import SHORT_S, Call, Floor, Row, ladder, place_of
+from engine.audit.floor import CLEAR_S, SHORT_S, Call, Floor, Row, ladder, place_of
 from engine.audit.opening import compare, opened
 from engine.trace import read
 
@@ -128,6 +128,9 @@ class Audit:
             case "decline" | "give_back":
                 call, agent = self._close_offer(args["offer"])
                 call.remember_decline(agent)
+            case "cleared":
+                agent, _ = self.floor.clearing.pop(args["offer"])
+                self._touched.add(agent)
             case "leave":
                 self._end(args["call"], args["outcome"], now)
             case "release":
@@ -138,10 +141,14 @@ class Audit:
                 self._compare_counters(args)
 
     def _let_time_pass(self, now: float) -> None:
-        """Holds that are over."""
+        """Holds that are over, and phones that count as cleared."""
         for call in self.floor.calls.values():
             if call.held_until is not None and call.held_until <= now:
                 call.unhold()
+        for offer, (agent, until) in list(self.floor.clearing.items()):
+            if until <= now:
+                del self.floor.clearing[offer]
+                self._touched.add(agent)
 
     def _enqueue(self, args: Row, now: float) -> None:
         floor = self.floor
@@ -190,11 +197,11 @@ class Audit:
                 self._change(agent, number, value)
             case "OFFER" if name and agent:
                 self._check_offer(calls[name], agent, number, at)
-            case "OFFER_EXPIRED":
+            case "OFFER_EXPIRED" | "OFFER_CANCELLED":
                 call, agent = self._close_offer(number)
-                call.remember_decline(agent)
-            case "OFFER_CANCELLED":
-                self._close_offer(number)
+                self.floor.clearing[number] = agent, at + CLEAR_S
+                if kind == "OFFER_EXPIRED":
+                    call.remember_decline(agent)
             case "CALL_REQUEUED" if name:
                 calls[name].state = "WAITING"
                 if calls[name].preferred:
@@ -213,7 +220,10 @@ class Audit:
                 self._turn_reserves(number, bool(value), at)
 
     def _change(self, agent: str, state: str, reason: str) -> None:
-        if state == "RESERVED":
+        is_clearing = self.floor.is_clearing(agent)
+        if is_clearing and state == "READY":
+            self._wrong(f"agent {agent} is free before the phone is cleared")
+        if state == "RESERVED" and not is_clearing:
             if self.floor.state[agent] != "READY":
                 self._wrong(f"agent {agent} is {self.floor.state[agent]} and is reserved")
             self._taken_for = agent
@@ -329,7 +339,8 @@ class Audit:
             self._taken_for = None
         for agent in self._touched & self.floor.state.keys():
             state, n_held = self.floor.state[agent], self._held[agent]
-            if (state in ("RESERVED", "TALKING")) != (n_held == 1) or n_held > 1:
+            is_held = n_held == 1 or (state == "RESERVED" and self.floor.is_clearing(agent))
+            if (state in ("RESERVED", "TALKING")) != is_held or n_held > 1:
                 self._wrong(f"agent {agent} is {state} with {n_held} offers and talks")
             for call, other in self._offers.values():
                 if other == agent and call.name not in self.floor.calls:

@@ -15,6 +15,7 @@ Row = dict[str, Any]
 WORKING = ("READY", "RESERVED", "TALKING", "ACW")
 N_REMEMBERED = 12  # so many agents who declined a call, the latest, are not asked again before others
 N_RECENT, LEAST_RECENT = 64, 16  # calls whose service level counts for reserves, from so many on
+CLEAR_S = 2.0  # an agent whose phone is not known to be out of its last offer is held for so long at most
 SHORT_S = 5.0  # a call abandoned before says nothing about the service level
 
 
@@ -77,6 +78,7 @@ class Floor:
     def __init__(self, staff: Row, steps: Iterable[Row]) -> None:
         self.calls: dict[str, Call] = {}  # that wait or are offered
         self.talks: dict[str, Call] = {}
+        self.clearing: dict[int, tuple[str, float]] = {}  # offer given up -> its agent, held until then
         self.state: dict[str, str] = {}
         self.reason: dict[str, str] = {}
         self.reserve_on: dict[str, bool] = {}
@@ -158,6 +160,7 @@ class Floor:
         for name in [name for name in self.leaving if self.state[name] == "LOGGED_OUT"]:
             del self.leaving[name]
             del self.agents[name], self.state[name]
+            self.clearing = {offer: held for offer, held in self.clearing.items() if held[0] != name}
             for call in self.calls.values():
                 call.preferred = "" if call.preferred == name else call.preferred
                 call.declined = [f"{other} gone" if other == name else other for other in call.declined]
@@ -183,6 +186,10 @@ class Floor:
             self.ready.discard(agent)
         if state == "LOGGED_OUT" or (state == "NOT_READY" and reason != "outside_call"):
             self.release_holds(agent)
+
+    def is_clearing(self, agent: str) -> bool:
+        """The phone may still be in the call of an offer that was given up."""
+        return any(agent == other for other, _ in self.clearing.values())
 
     def release_holds(self, agent: str, queue: str | None = None) -> None:
         """Of one queue, or of all."""

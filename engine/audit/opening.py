@@ -26,7 +26,9 @@ def opened(args: Row) -> tuple[Floor, dict[int, tuple[Call, str]], Counter[str]]
     for row in args["agents"]:
         floor.change(row["agent"], row["state"], row["reason"])
         held[row["agent"]] = int(row["call"] is not None)
-        if row["offer"]:
+        if row["clear_by"] < inf:
+            floor.clearing[row["offer"]] = row["agent"], row["clear_by"]
+        elif row["offer"]:
             offers[row["offer"]] = (floor.calls[row["call"]], row["agent"])
     for row in args["calls"]:
         if row["call"] in floor.calls and row["held_until"] < inf:  # agents' states were given above
@@ -69,6 +71,8 @@ def compare(floor: Floor, args: Row) -> Iterator[str]:
     for agent in floor.state.keys() | there.state.keys():
         if floor.state.get(agent) != there.state.get(agent):
             yield f"agent {agent} is {there.state.get(agent)} in the checkpoint, {floor.state.get(agent)} by the lines"
+    if floor.clearing != there.clearing:
+        yield f"phones are being cleared in the checkpoint as {there.clearing}, by the lines as {floor.clearing}"
     for mine, theirs in ((floor.calls, there.calls), (floor.talks, there.talks)):
         for name in mine.keys() ^ theirs.keys():
             yield f"call {name} is {'not ' if name in mine else ''}in the checkpoint, by the lines it is otherwise"

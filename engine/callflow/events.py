@@ -370,7 +370,7 @@ class LegsGone(Event):
     """The last leg of the call has ended. Sent once per call, after the leg's own event."""
 
 
-# ---- news of legs for the conductor alone: they never reach the call's table
+# ---- news for the conductor alone: they never reach the call's table
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,9 +394,26 @@ class LegRefers:
 
 @dataclass(frozen=True, slots=True)
 class LegEnded:
-    """The leg is gone for good; nothing more will come from it."""
+    """The leg is gone for good; nothing more will come from it, but LegCleared if it is not clear: we have hung up on a
+    phone that rang, or had just sent its 200, and which may still be in the call."""
 
     leg: int
+    is_clear: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LegCleared:
+    """The phone has confirmed that it is out of a leg that had ended for us, or PJSIP expects no more word from it."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferGivenUp:
+    """The ACD ended an offer, and not by the phone's own word: it holds the agent until it hears that the phone is
+    cleared."""
+
+    offer: int
 
 
 # Every event of a call, in the order of this page.

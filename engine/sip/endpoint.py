@@ -5,7 +5,8 @@ collector finds hangs up its leg (pjproject issue 3856). At that report it must 
 PJSIP gives the slot to the next call, and a late destructor would hang up that one.
 
 Nothing here touches conference links, decides anything about a call, or raises for what the outside did. After hang_up,
-reject or drop only LegEnded comes from a leg; retransmissions, and a 200 that crosses our CANCEL, are then PJSIP's.
+reject or drop only LegEnded comes from a leg, and LegCleared of a phone that had not confirmed its end by then;
+retransmissions, and a 200 that crosses our CANCEL, are then PJSIP's.
 """
 
 import functools
@@ -18,12 +19,14 @@ import pjsua2 as pj
 
 from engine.callflow import settings
 from engine.callflow.errors import SipError
-from engine.callflow.events import CalledRefused, CallFailed, Event, LegEnded, LegMedia, LegRefers, Loss, Refusal
+from engine.callflow.events import CalledRefused, CallFailed, LegEnded, Loss, Refusal
 from engine.callflow.plan import Caller
 from engine.callflow.staff import REGISTERED
+from engine.doors import Post
 from engine.sip import gate, legs, library, referrals, slots, tls, translate, turned_away, unheard
 from engine.sip.accounts import Accounts
 from engine.sip.carriers import Carriers
+from engine.sip.clearing import Clearing
 from engine.sip.fork import Branch, Fork
 from engine.sip.gatekeeper import Gatekeeper
 from engine.sip.inward import Inward
@@ -56,7 +59,7 @@ class Endpoint:
         trunks: Sequence[settings.Trunk],
         limits: settings.Limits,
         clock_rate: int,
-        post: Callable[[str, Event | LegMedia | LegEnded | LegRefers], None],
+        post: Post,
         new_call: Callable[[], str],
         now: Callable[[], float],
         phones: Phones | None = None,
@@ -75,6 +78,7 @@ class Endpoint:
         self._invited: list[int] = []  # legs to announce, when PJSIP is done with the INVITE
         self._failed: list[int] = []  # legs whose callback raised
         self._decided: list[Fork] = []  # whose other phones need not ring any more
+        self._clearing = Clearing()
         self._timers = Timers(now)  # of legs that may be given up
         self._look_at = now()
         self._answered: dict[int, tuple[int, bytes]] = {}  # callers' legs, until the ACK must be there: slot, Call-ID
@@ -235,6 +239,8 @@ class Endpoint:
             self._end(self._failed.pop(), SERVER_ERROR, {})
         while self._decided:
             self._end_losers(self._decided.pop())
+        for call, cleared in self._clearing.over():
+            self.post(call, cleared)
         self.carriers.try_again()
         if (now := self.now()) >= self._look_at:
             self._look(now)
@@ -289,7 +295,7 @@ class Endpoint:
         if self._legs.pop(leg.leg, None) is not None and not isinstance(leg, ChallengedLeg):
             if isinstance(leg, CallerLeg) and leg.caller.trunk:
                 self.carriers.ways[leg.caller.trunk].ended(IN)
-            self.post(leg.call, LegEnded(leg.leg))
+            self.post(leg.call, LegEnded(leg.leg, leg.leg not in self._clearing))
 
     def callback_failed(self, leg: Leg, doing: str, error: Exception) -> None:
         self.post(leg.call, CallFailed(translate.sip_error(f"leg {leg.leg}: {doing}", error)))
@@ -364,6 +370,7 @@ class Endpoint:
         if call is None or call.ending:
             return
         call.ending = True
+        self._clearing.begin(call)
         if not status and isinstance(call, CallerLeg) and not call.ok_sent:
             status = UNAVAILABLE
         if isinstance(call, Fork):

@@ -53,6 +53,7 @@ class Switch:
         self.n_calls_total = 0
         self.leg_calls: dict[int, str] = {}
         self.dialling = dialling.Dialling()
+        self.clearing: dict[int, int] = {}  # leg -> its offer, which was given up
         # a recording is complete only after its leg, and perhaps its call, is gone
         self.recordings: dict[str, tuple[str, str]] = {}  # path on disk -> call, path below the folder
         self.transfers = itertools.count(-1, -1)  # numbers of transfer attempts; the ACD numbers its offers from 1 up
@@ -162,6 +163,8 @@ class Switch:
             return
         if isinstance(news, ev.LegEnded):
             self._forget_leg(call, news.leg)
+        if isinstance(news, ev.LegEnded | ev.LegCleared | ev.OfferGivenUp):
+            serving.follow_phone(self, call, news)
             self._gather()
             return
         if isinstance(news, ev.LegRefers):

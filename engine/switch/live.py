@@ -15,7 +15,7 @@ from engine.trace import Trace
 
 CALLER = 0  # the caller's leg among a call's legs; called legs are listed by their offer
 
-News = Event | ev.LegMedia | ev.LegEnded | ev.LegRefers
+News = Event | ev.LegMedia | ev.LegEnded | ev.LegCleared | ev.LegRefers | ev.OfferGivenUp
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,30 @@ def release_agent(switch: Switch, live: Live, command: do.ReleaseAgent) -> None:
     switch.acd.release(live.machine.id, switch.now)
 
 
+def follow_phone(switch: Switch, call: str, news: ev.LegEnded | ev.LegCleared | ev.OfferGivenUp) -> None:
+    match news:
+        case ev.OfferGivenUp(offer):
+            clear_phone(switch, call, offer)
+        case ev.LegCleared(leg) | ev.LegEnded(leg, is_clear=True):
+            phone_cleared(switch, leg)
+
+
+def clear_phone(switch: Switch, call: str, offer: int) -> None:
+    """The phone is free when it says so: a CANCEL that crosses its 200 is followed by BYE, and an INVITE before that
+    would meet a busy phone. An offer that was never dialled has no leg."""
+    live = switch.calls.get(call)
+    leg = live.legs.get(offer) if live else None
+    if leg is None:
+        switch.acd.cleared(offer, switch.now)
+    else:
+        switch.clearing[leg] = offer
+
+
+def phone_cleared(switch: Switch, leg: int) -> None:
+    if offer := switch.clearing.pop(leg, None):
+        switch.acd.cleared(offer, switch.now)
+
+
 # ---- called legs
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from acd_core import AgentState
 from engine.acd import NoRoom, UnknownName
+from engine.callflow import events as ev
 from engine.callflow import steps
 from engine.callflow.staff import Queue, Serves
 from tests.acd.floor import EVERYBODY, Desk, agent, moved, staff, step
@@ -88,6 +89,10 @@ def test_several_phones_ring_and_one_takes_the_call() -> None:
     offers = desk.rung(call := desk.comes())
     assert list(offers) == ["a", "b"]
     desk.acd.take(offers["b"], desk.now)
+    assert desk.events()[call] == [ev.OfferGivenUp(offers["a"])]
+    for _ in range(2):  # who is late with it is not told
+        desk.acd.cleared(offers["a"], desk.now)
+    assert [verb for verb, _, _ in desk.told].count("cleared") == 1
     states = {name: AgentState(desk.acd.core.agent_state(handle)[0]).name for name, handle in desk.acd.agents.items()}
     assert states == {"a": "READY", "b": "TALKING", "c": "READY"} and call in desk.acd._calls
 

@@ -36,6 +36,14 @@ def test_the_preferred_agent_and_how_long_the_call_is_held() -> None:
     assert "First: agent b" in said(desk, call) or call in desk.events()
 
 
+def test_a_phone_that_is_being_cleared() -> None:
+    desk = Desk(staff([agent("a")]))
+    desk.acd.leave(desk.comes(), "abandoned", desk.now)
+    call = desk.comes()
+    desk.wait(0.5)
+    assert "a: a call was taken back there, and the phone has not confirmed it yet 1.5" in said(desk, call)
+
+
 def test_reserves_and_what_they_wait_for() -> None:
     those = [agent("a"), agent("kept", serves={"reserve": True})]
     queue = Queue("sales", reserve_on_s=30.0, reserve_off_s=10.0, reserve_on_sl=70.0, reserve_off_sl=80.0)

@@ -15,6 +15,7 @@ from acd_core import Cancelled, Failure, Out, Policy, Reason, Refusal, Strategy,
 
 INF = math.inf
 N_REMEMBERED = 12
+CLEAR_S = 2.0
 SL_SAMPLE = 16
 
 
@@ -90,6 +91,8 @@ class Agent:
     offer: int = 0
     ring_until: float = INF
     rings_for: int = 0
+    clearing: int = 0  # the offer whose leg is not known to be over
+    clear_by: float = INF
     talks_to: int = 0
     wrapped: int = 0
     idle: int = 0
@@ -118,7 +121,7 @@ class Agent:
             return A.NOT_READY, Reason.PHONE_GONE
         if self.n_outside:
             return A.NOT_READY, Reason.OUTSIDE_CALL
-        return A.READY, 0
+        return (A.RESERVED, 0) if self.clearing else (A.READY, 0)
 
     def works(self) -> bool:
         return self.told[0] >= A.READY
@@ -127,12 +130,11 @@ class Agent:
         return sum(level for skill, level in self.skills.items() if skill not in self.groups)
 
     def timer(self) -> float:
-        state = self.told[0]
-        if state == A.RESERVED:
+        if self.rings_for:
             return self.ring_until
-        if state == A.ACW:
+        if self.told[0] == A.ACW:
             return self.wrap_until if self.wrap_until is not None else INF
-        return self.paused[0] if self.paused else INF
+        return min(self.paused[0] if self.paused else INF, self.clear_by)
 
     def add(self, what: str, n: int = 1) -> None:
         self.count[what] = self.count.get(what, 0) + n
@@ -239,6 +241,8 @@ class Model:
         served = self.serving.get((agent.handle, call.queue))
         if served is None:
             return Verdict.NOT_SERVING
+        if agent.told[0] == A.RESERVED and agent.clearing:
+            return Verdict.CLEARING
         if agent.told[0] != A.READY:
             return Verdict[A(agent.told[0]).name]
         if served.reserve and not self.queues[call.queue].reserve_on:
@@ -377,7 +381,8 @@ class Model:
     def offer(self, call: Call, agent: Agent) -> None:
         if agent.handle in call.declined:
             call.declined = []
-        live = {a.offer % self.offer_slots for a in self.agents.values() if a.offer}
+        offers = [a.offer or a.clearing for a in self.agents.values()]
+        live = {offer % self.offer_slots for offer in offers if offer}
         self.last["offer"] += 1
         while self.last["offer"] % self.offer_slots in live:
             self.last["offer"] += 1
@@ -440,7 +445,7 @@ class Model:
         agent.since = self.now
         if (old[0] == A.LOGGED_OUT) != (new[0] == A.LOGGED_OUT):
             agent.n_calls, agent.busy_us, agent.logged_at = 0, 0, self.now
-        if new[0] == A.READY and (old[0] != A.RESERVED or not agent.idle):
+        if {old[0], new[0]} != {A.READY, A.RESERVED} and new[0] in (A.READY, A.RESERVED):
             self.restart_idle(agent)
         if new[0] == A.LOGGED_OUT or (new[0] == A.NOT_READY and new[1] != Reason.OUTSIDE_CALL):
             self.release_holds(agent)
@@ -481,8 +486,17 @@ class Model:
         call = self.calls[agent.rings_for]
         self.tell(Out.OFFER_CANCELLED, call.handle, agent.handle, agent.offer, why)
         agent.add("cancelled")
-        agent.rings_for = agent.offer = 0
+        self.begin_clearing(agent)
         return call
+
+    def begin_clearing(self, agent: Agent) -> None:
+        """The offer ended, and not by the phone's own word."""
+        agent.clearing, agent.clear_by = agent.offer, self.now + CLEAR_S
+        agent.rings_for = agent.offer = 0
+
+    def clear(self, agent: Agent) -> None:
+        agent.clearing, agent.clear_by = 0, INF
+        self.settle(agent)
 
     def cancel_all(self, call: Call, why: int) -> None:
         for agent in self.ringing(call):
@@ -511,13 +525,16 @@ class Model:
         call.in_line = True
         self.climb(call)
 
-    def fail_offer(self, agent: Agent, failure: int, blame: bool = True) -> None:
+    def fail_offer(self, agent: Agent, failure: int, blame: bool = True, by_phone: bool = True) -> None:
         call = self.calls[agent.rings_for]
         queue = self.queues[call.queue]
         if agent.handle not in call.declined:
             self.n_forgotten += len(call.declined) == N_REMEMBERED
             call.declined = [*call.declined, agent.handle][-N_REMEMBERED:]
-        agent.rings_for = agent.offer = 0
+        if by_phone:
+            agent.rings_for = agent.offer = 0
+        else:
+            self.begin_clearing(agent)
         then: tuple[int, float] = (Policy.STAY_READY, 0.0)
         if blame:
             agent.add(Failure(failure).name.lower())
@@ -616,14 +633,17 @@ class Model:
         self.now = now
 
     def agent_due(self, agent: Agent) -> None:
-        if agent.told[0] == A.RESERVED:
+        if agent.rings_for:
             self.tell(Out.OFFER_EXPIRED, agent.rings_for, agent.handle, agent.offer)
-            self.fail_offer(agent, Failure.NO_ANSWER)
+            self.fail_offer(agent, Failure.NO_ANSWER, by_phone=False)
         elif agent.told[0] == A.ACW:
             self.after_call(agent)
             self.settle(agent)
         else:
-            agent.paused = None
+            if agent.paused and agent.paused[0] <= self.now:
+                agent.paused = None
+            if agent.clear_by <= self.now:
+                self.clear(agent)
             self.settle(agent)
 
     def call_due(self, call: Call) -> None:
@@ -1070,6 +1090,15 @@ class Model:
 
     def take_back(self, offer: int, now: float) -> None:
         self.failing(offer, Failure.REFUSED, now, blame=False)
+
+    def cleared(self, offer: int, now: float) -> None:
+        self.run_until(now)
+        for agent in self.agents.values():
+            if offer and agent.clearing == offer:
+                self.clear(agent)
+                self.settle_floor()
+                return
+        raise Refused("StaleOffer")
 
     def release(self, call: int, now: float) -> None:
         self.run_until(now)

@@ -243,8 +243,10 @@ class Storm:
         draw = self.rng.random()
         if draw < 0.3:
             self.arrive()
-        elif draw < 0.62:
+        elif draw < 0.58:
             self.offer_news()
+        elif draw < 0.62:
+            self.clear()
         elif draw < 0.72:
             self.end_talk()
         elif draw < 0.78:
@@ -278,6 +280,12 @@ class Storm:
         offer = rng.choice(live) if live and rng.random() < 0.95 else rng.choice(self.old_offers)
         self.old_offers = [*self.old_offers, offer][-20:]
         pair.do("accept" if rng.random() < 0.55 else rng.choice(FAILURES), offer, pair.now)
+
+    def clear(self) -> None:
+        """Mostly a phone that is being cleared; where none is, nobody's."""
+        pair, rng = self.pair, self.rng
+        due = [a.clearing for a in pair.model.agents.values() if a.clearing]
+        pair.do("cleared", rng.choice(due if due and rng.random() < 0.95 else self.old_offers), pair.now)
 
     def a_call(self) -> int:
         calls = list(self.pair.model.calls)

@@ -103,6 +103,11 @@ class CoreBesideModel(RuleBasedStateMachine):
         self.pair.do(how, self.offer(i), self.pair.now)
 
     @rule(i=index)
+    def cleared(self, i):
+        offers = [agent.clearing for agent in self.pair.model.agents.values() if agent.clearing]
+        self.pair.do("cleared", offers[i % len(offers)] if offers else self.offer(i), self.pair.now)
+
+    @rule(i=index)
     def release(self, i):
         self.pair.do("release", self.call(i), self.pair.now)
 

@@ -212,9 +212,139 @@ def test_the_caller_who_hangs_up_while_it_rings_frees_the_agent_as_before(core):
     first, second = desk.agents
     call = desk.acd.enqueue(desk.queue, 5.0)
     desk.acd.abandon(call, 6.0)
-    assert (Out.OFFER_CANCELLED, 6.0, call, first, 1, Cancelled.CALL_LEFT) in desk.acd.drain()
+    desk.acd.cleared(1, 6.5)
+    assert desk.acd.drain()[-2:] == [
+        (Out.OFFER_CANCELLED, 6.0, call, first, 1, Cancelled.CALL_LEFT),
+        (Out.AGENT_STATE, 6.5, 0, first, AgentState.READY, 0),
+    ]
     desk.acd.enqueue(desk.queue, 7.0)
     assert desk.offers() == [(2, first)], "its idle time went on, so it is still the longest idle"
+
+
+# ---- an offer that is given up: the phone may still be in that call
+
+
+def test_nothing_is_offered_to_a_phone_that_is_being_cleared(core):
+    """The callers keep their places: who comes meanwhile is served first by others, and first when it is cleared."""
+    desk = Desk(core, n_agents=2)
+    first, second = desk.agents
+    desk.acd.abandon(desk.acd.enqueue(desk.queue, 1.0), 2.0)
+    calls = [desk.acd.enqueue(desk.queue, 2.0) for _ in range(3)]
+    assert desk.offers() == [(1, first), (calls[0], second)]
+    assert (desk.state(first), desk.acd.call_of(first), desk.acd.offer_of(first)) == (AgentState.RESERVED, 0, 0)
+    why = {agent: (verdict, until) for agent, verdict, until in desk.acd.why_call(calls[1], 2.0)["agents"]}
+    assert why[first] == (Verdict.CLEARING, 4.0) and why[second][0] == Verdict.RESERVED
+    with pytest.raises(core.IllegalMove):
+        desk.acd.dispatch(calls[2], first, 2.0)
+    desk.acd.cleared(1, 2.1)
+    assert desk.offers() == [(calls[1], first)]
+
+
+def test_a_phone_of_which_nothing_is_heard_is_held_for_2_s(core):
+    desk = Desk(core)
+    desk.acd.abandon(desk.acd.enqueue(desk.queue, 1.0), 2.0)
+    waiting = desk.acd.enqueue(desk.queue, 2.5)
+    assert desk.acd.deadline() == 4.0
+    desk.acd.advance(3.999)
+    assert desk.acd.call_state(waiting) == CallState.WAITING
+    desk.acd.advance(4.0)
+    assert desk.acd.call_of(1) == waiting
+    with pytest.raises(core.StaleOffer, match="cleared: offer 1 is over"):
+        desk.acd.cleared(1, 4.1)
+
+
+GIVEN_UP = {
+    "abandon": lambda acd, call: acd.abandon(call, 1.9),
+    "overflow": lambda acd, call: acd.overflow(call, 1.9),
+    "call_back": lambda acd, call: acd.call_back(call, 1.9),
+    "withdraw": lambda acd, call: acd.withdraw(call, 1.9),
+    "fail": lambda acd, call: acd.fail(call, 1.9),
+    "another agent won": lambda acd, call: acd.accept(acd.offer_of(2), 1.9),
+    "the ring time is over": lambda acd, call: acd.advance(2.0),
+    "a break": lambda acd, call: (acd.not_ready(1, 1.9), acd.ready(1, 1.9)),
+    "a log-out": lambda acd, call: (acd.log_out(1, 1.9), acd.log_in(1, 1.9), acd.ready(1, 1.9)),
+    "the phone went": lambda acd, call: (acd.phone_gone(1, 1.9), acd.phone_back(1, 1.9)),
+    "the phone dials": lambda acd, call: (acd.outside_dialled(1, 1.9), acd.outside_ended(1, 1.9)),
+    "another queue": lambda acd, call: acd.cease(1, 1, 1.9),
+}
+PHONES_WORD = {
+    "refuse": lambda acd, call: acd.refuse(acd.offer_of(1), 1.9),
+    "no_answer": lambda acd, call: acd.no_answer(acd.offer_of(1), 1.9),
+    "busy": lambda acd, call: acd.busy(acd.offer_of(1), 1.9),
+    "unreachable": lambda acd, call: acd.unreachable(acd.offer_of(1), 1.9),
+    "take_back": lambda acd, call: acd.take_back(acd.offer_of(1), 1.9),
+    "a talk": lambda acd, call: (acd.accept(acd.offer_of(1), 1.5), acd.release(call, 1.9)),
+}
+
+
+@pytest.mark.parametrize("how", [*GIVEN_UP, *PHONES_WORD])
+def test_only_the_phones_own_word_leaves_it_free(core, how):
+    """Whatever else ends an offer, the engine hears of it; and when that is cleared, the agent is free."""
+    desk = Desk(core, n_agents=1 + (how == "another agent won"), n_ring=2, ring_s=1.0)
+    acd = desk.acd
+    for failure in Failure:
+        acd.set_policy(desk.queue, failure, 0.0, Policy.STAY_READY)
+    call = acd.enqueue(desk.queue, 1.0)
+    offer = acd.offer_of(1)
+    acd.drain()
+    (GIVEN_UP | PHONES_WORD)[how](acd, call)
+    told = {kind for kind, _, _, _, number, _ in acd.drain() if number == offer and kind != Out.AGENT_STATE}
+    if how in GIVEN_UP:
+        assert told in ({Out.OFFER_CANCELLED}, {Out.OFFER_EXPIRED})
+        assert (desk.state(1), acd.offer_of(1)) == (AgentState.RESERVED, 0)
+        with pytest.raises(core.StaleOffer):
+            acd.accept(offer, 2.0)
+        acd.cleared(offer, 2.0)
+    else:
+        assert told == set()
+        with pytest.raises(core.StaleOffer):
+            acd.cleared(offer, 1.9)
+    assert desk.state(1) == AgentState.READY or acd.offer_of(1) > offer
+
+
+def test_an_agent_who_goes_is_told_so_at_once_while_the_phone_is_cleared(core):
+    desk = Desk(core)
+    desk.acd.abandon(desk.acd.enqueue(desk.queue, 1.0), 2.0)
+    desk.acd.not_ready(1, 2.1, reason=3)
+    assert desk.acd.agent_state(1)[:2] == (AgentState.NOT_READY, 3)
+    desk.acd.ready(1, 2.2)
+    assert desk.state(1) == AgentState.RESERVED
+    desk.acd.log_out(1, 2.3)
+    assert desk.state(1) == AgentState.LOGGED_OUT
+    desk.acd.cleared(1, 2.4)
+    assert desk.state(1) == AgentState.LOGGED_OUT and desk.acd.deadline() == math.inf
+
+
+def test_a_pause_may_end_while_the_phone_is_cleared(core):
+    desk = Desk(core, ring_s=10.0)
+    desk.acd.set_policy(desk.queue, Failure.NO_ANSWER, 0.0, Policy.PAUSE, pause_s=0.5)
+    desk.acd.enqueue(desk.queue, 1.0)
+    states = []
+    for now in (11.0, 11.4, 11.5, 12.9, 13.0):
+        desk.acd.advance(now)
+        states.append(desk.state(1))
+    paused, held = AgentState.NOT_READY, AgentState.RESERVED
+    assert states == [paused, paused, held, held, AgentState.RESERVED] and desk.acd.offer_of(1) == 2
+
+
+def test_who_comes_back_from_a_break_while_the_phone_is_cleared_is_the_last_in_turn(core):
+    desk = Desk(core, n_agents=2)
+    desk.acd.abandon(desk.acd.enqueue(desk.queue, 1.0), 2.0)
+    desk.acd.not_ready(1, 2.1)
+    desk.acd.ready(1, 2.2)
+    desk.acd.cleared(1, 2.3)
+    call = desk.acd.enqueue(desk.queue, 3.0)
+    assert desk.acd.agents_of(call) == [2]
+
+
+def test_an_agent_is_removed_while_the_phone_is_cleared_and_leaves_nothing(core):
+    desk = Desk(core)
+    desk.acd.abandon(desk.acd.enqueue(desk.queue, 1.0), 2.0)
+    desk.acd.log_out(1, 2.0)
+    desk.acd.remove_agent(1, 2.0)
+    with pytest.raises(core.StaleOffer):
+        desk.acd.cleared(1, 2.1)
+    assert desk.acd.deadline() == math.inf
 
 
 @pytest.mark.parametrize(
@@ -255,8 +385,10 @@ def test_who_declined_a_call_gets_the_next_one_while_another_is_untried(core):
     later = desk.acd.enqueue(desk.queue, 2.0)
     desk.acd.refuse(desk.acd.offer_of(other), 3.0)
     assert desk.acd.call_of(other) == later
+    offer = desk.acd.offer_of(other)
     assert {a: v for a, v, _ in desk.acd.why_call(call, 3.0)["agents"]}[one] == Verdict.TALKING
     desk.acd.abandon(later, 4.0)
+    desk.acd.cleared(offer, 4.0)
     assert desk.state(other) == AgentState.READY, "the caller waits for the one who is untried"
     desk.acd.log_out(one, 5.0)
     assert desk.state(other) == AgentState.READY, "still in talk, so still to come"
@@ -294,6 +426,7 @@ def test_several_phones_ring_and_exactly_one_wins(core):
     desk.acd.accept(offers[2], 2.0)
     for agent in ringing:
         if agent != 2:
+            desk.acd.cleared(offers[agent], 2.0)
             assert desk.state(agent) == AgentState.READY and desk.acd.offer_of(agent) == 0
             with pytest.raises(core.StaleOffer):
                 desk.acd.accept(offers[agent], 2.0)

@@ -72,6 +72,7 @@ class RandomDay:
         self.offers: dict[int, str] = {}
         self.waiting: set[str] = set()
         self.talking: set[str] = set()
+        self.clearing: list[int] = []  # offers given up whose legs are not over
         self.n_calls = 0
         self.n_reloads = 0
         with traced(folder, pace, keep_days) as (_, tell, begins_file):
@@ -174,7 +175,7 @@ class RandomDay:
         r = self.random
         agent = r.choice(sorted(self.acd.agents.keys() - self.acd.floor.leaving) or ["nobody"])
         match r.choice(
-            ("call",) * 4 + ("offer",) * 5 + ("talk",) * 3
+            ("call",) * 4 + ("offer",) * 5 + ("talk",) * 3 + ("clear",) * 2
             + ("leave", "in", "ready", "ready", r.choice(("out", "break", "ready", "phone", "outside")), "reload")
         ):
             case "call":
@@ -185,6 +186,8 @@ class RandomDay:
                 call = r.choice(sorted(self.talking))
                 self.talking.remove(call)
                 self.acd.release(call, self.now)
+            case "clear" if self.clearing:
+                self.acd.cleared(self.clearing.pop(r.randrange(len(self.clearing))), self.now)
             case "leave" if self.waiting:
                 call = r.choice(sorted(self.waiting))
                 self.acd.leave(call, r.choice(("abandoned", "withdrawn", "failed", "called_back")), self.now)
@@ -247,6 +250,8 @@ class RandomDay:
                     self.offers.pop(offer, None)
                 case ev.WaitEnded():
                     self._gone(call)
+                case ev.OfferGivenUp(offer):
+                    self.clearing.append(offer)
 
 
 def random_day(seed: int, folder: Path, **more: Any) -> list[dict[str, Any]]:

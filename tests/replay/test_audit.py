@@ -241,7 +241,7 @@ BAD: dict[str, tuple[Any, ...]] = {  # what is said, the lines, settings of the 
         "is RESERVED with 0 offers and talks",
         (
             ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")),
-            (2.0, "leave", {"call": "c1", "outcome": "abandoned"}, [("OFFER_CANCELLED", "c1", "amy", 1, 1)]),
+            (2.0, "decline", {"offer": 1, "refusal": "busy"}, [("CALL_REQUEUED", "c1", None, 0, 0)]),
         ),
     ),
     "a phone that rings for a caller who has gone": (
@@ -360,6 +360,38 @@ BAD: dict[str, tuple[Any, ...]] = {  # what is said, the lines, settings of the 
             (2.0, "apply", {**configured([step(2, relax=(steps.Relax(0.5, ()),))]), "moved": {"p:2:1": "p:2:1"}}, []),
         ),
     ),
+    "an agent who is free before the phone is": (
+        "amy is free before the phone is cleared",
+        (
+            ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")),
+            (2.0, "leave", {"call": "c1", "outcome": "abandoned"},
+             [("OFFER_CANCELLED", "c1", "amy", 1, 1), state("amy", "READY")]),
+        ),
+    ),
+    "an agent held after the phone was cleared": (
+        "is RESERVED with 0 offers and talks",
+        (
+            ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")),
+            (2.0, "leave", {"call": "c1", "outcome": "abandoned"}, [("OFFER_CANCELLED", "c1", "amy", 1, 1)]),
+            (2.5, "cleared", {"offer": 1}, []),
+        ),
+    ),
+    "an agent held for longer than a phone may take": (
+        "is RESERVED with 0 offers and talks",
+        (
+            ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")),
+            (2.0, "leave", {"call": "c1", "outcome": "abandoned"}, [("OFFER_CANCELLED", "c1", "amy", 1, 1)]),
+            passes(4.0),
+        ),
+    ),
+    "a phone rung before it is cleared": (
+        "is offered call c2 and was not free",
+        (
+            ready(0.1, "amy"), comes(1.0, "c1", 1, *offer(1, "c1", "amy")), comes(1.0, "c2", 1),
+            (2.0, "leave", {"call": "c1", "outcome": "abandoned"},
+             [("OFFER_CANCELLED", "c1", "amy", 1, 1), ("OFFER", "c2", "amy", 2, 0)]),
+        ),
+    ),
     "a lost line": ("lines 3 to 3 are missing", None),
 }  # fmt: skip
 
@@ -395,7 +427,7 @@ def test_control_swapped_offers_of_real_days_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "law", ["reservation", "order", "kept place", "conservation", "work conservation", "decline memory"]
+    "law", ["reservation", "order", "kept place", "conservation", "work conservation", "decline memory", "clear phone"]
 )
 def test_control_a_core_without_the_law_is_found(
     law: str, checked: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

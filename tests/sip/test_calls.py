@@ -344,23 +344,29 @@ def test_hang_up_while_ringing_says_elsewhere(ear, sipp):
     leg = ring(ear, phone.port)
     ear.next(e.CalledRinging)
     ear.endpoint.hang_up(leg, elsewhere=True)
+    assert ear.next(e.LegEnded) == e.LegEnded(leg, is_clear=False)
+    assert ear.next(e.LegCleared) == e.LegCleared(leg)
     ear.until(phone.done)
     assert phone.passed()
-    assert ear.story() == ["CalledRinging", "LegEnded"]
+    assert ear.story() == ["CalledRinging", "LegEnded", "LegCleared"]
 
 
 def test_200_crosses_our_cancel(ear, sipp):
+    """The phone is in the call, for all we know, until it has answered BYE."""
     phone = sipp(
         got("INVITE"), reply(180), got("CANCEL"), reply(200), reply(200, sdp(), to_invite=True), got("ACK"),
-        got("BYE"), in_dialog_ok(),
+        got("BYE"), pause(300), in_dialog_ok(),
     )  # fmt: skip
     ear.until(phone.listening)
     leg = ring(ear, phone.port)
     ear.next(e.CalledRinging)
     ear.endpoint.hang_up(leg)
+    ear.until(lambda: "\nBYE" in phone.sent_and_received())
+    assert ear.story() == ["CalledRinging", "LegEnded"]
+    ear.next(e.LegCleared)
     ear.until(phone.done)
     assert phone.passed()
-    assert ear.story() == ["CalledRinging", "LegEnded"]
+    assert ear.story() == ["CalledRinging", "LegEnded", "LegCleared"]
 
 
 def test_hung_up_before_any_answer_and_then_answered(ear, sipp):
@@ -369,7 +375,8 @@ def test_hung_up_before_any_answer_and_then_answered(ear, sipp):
     ear.endpoint.hang_up(ring(ear, phone.port))
     ear.until(phone.done)
     assert phone.passed()
-    assert ear.story() == ["LegEnded"]
+    ear.next(e.LegCleared)
+    assert ear.story() == ["LegEnded", "LegCleared"]
 
 
 def test_hung_up_before_any_answer_and_then_ringing(ear, sipp):
@@ -380,7 +387,8 @@ def test_hung_up_before_any_answer_and_then_ringing(ear, sipp):
     ear.endpoint.hang_up(ring(ear, phone.port))
     ear.until(phone.done)
     assert phone.passed()
-    assert ear.story() == ["LegEnded"]
+    ear.next(e.LegCleared)
+    assert ear.story() == ["LegEnded", "LegCleared"]
 
 
 def test_refused_connection_and_bad_uri_are_unreachable_at_once(ear):

@@ -341,6 +341,7 @@ def test_nobody_logged_in(room: Room):
 
 
 def test_hang_up_while_all_ring(room: Room, phone: Callable[..., Phone]):
+    """The agent's phones are clear when the last of them is."""
     phones = [phone(ip=f"127.0.0.{n}") for n in (21, 22)]
     for one in phones:
         one.register()
@@ -349,7 +350,10 @@ def test_hang_up_while_all_ring(room: Room, phone: Callable[..., Phone]):
     wait(room, phones, lambda: all("INVITE" in one.methods() for one in phones))
     room.endpoint.hang_up(leg)
     assert room.story()[-1] == "LegEnded" and not room.all(e.CalledRefused)
-    wait(room, phones, lambda: all("CANCEL" in one.methods() for one in phones))
+    wait(room, phones[:1], lambda: "ACK" in phones[0].methods())
+    assert room.all(e.LegCleared) == []
+    wait(room, phones, lambda: all("CANCEL" in one.methods() for one in phones) and room.all(e.LegCleared))
+    assert room.all(e.LegCleared) == [e.LegCleared(leg)]
 
 
 def test_a_waiting_message_is_told_to_every_phone(room: Room, phone: Callable[..., Phone]):

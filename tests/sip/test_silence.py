@@ -23,7 +23,7 @@ def test_no_ack_no_response_and_100_alone(ear, sipp):
     assert 3.9 < time.monotonic() - started < 4.5, "settings.Sip.ringing_within_s"
     for call, offer in (("a", 1), ("b", 2)):
         assert (call, e.CalledRefused(offer, Refusal.UNREACHABLE, 408)) in ear.heard
-        assert ear.story(call) == ["CalledRefused", "LegEnded"]
+        assert ear.story(call)[:2] == ["CalledRefused", "LegEnded"]
     ear.endpoint.hang_up(nobody)
     ear.until(trying.done)
     assert trying.passed()

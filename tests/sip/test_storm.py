@@ -203,6 +203,8 @@ def test_whatever_crosses_each_leg_ends_once(seed):
     assert ear.endpoint.n_legs() == 0
     ended = [event.leg for event in ear.all(e.LegEnded)]
     assert sorted(ended) == sorted([*conductor.caller.values(), *conductor.called.values()])
+    unclear = [event.leg for event in ear.all(e.LegEnded) if not event.is_clear]
+    assert unclear and sorted(event.leg for event in ear.all(e.LegCleared)) == sorted(unclear)
     assert set(callers.state.values()) == {"gone"} and not phones.invites
     for call in conductor.caller:
         story = ear.story(call)

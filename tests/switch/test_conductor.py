@@ -16,6 +16,7 @@ from engine.callflow import events as ev
 from engine.callflow import media_news, plan, steps
 from engine.callflow.blacklist import Blacklist
 from engine.callflow.conditions import CallerBlacklisted
+from engine.callflow.errors import SipError
 from engine.callflow.record import BlacklistEntry, Message
 from engine.callflow.settings import Destination, Limits, Recording, Settings, Sip, Trunk
 from engine.callflow.staff import Agent, Queue, Serves, Staff
@@ -78,7 +79,7 @@ class Floor:
         self.acd.begin_day(self.now)
         self.post(ev.CallArrived(plan.Caller(ani, "100", "carrier"), 1))
 
-    def post(self, *events: ev.Event) -> None:
+    def post(self, *events: ev.Event | ev.LegEnded | ev.LegCleared) -> None:
         for event in events:
             self.switch.post("c1", event)
         self.round()
@@ -177,7 +178,7 @@ def test_an_agent_who_hangs_up_on_the_greeting_leaves_the_caller_in_the_old_plac
     floor.round(5.0)
     floor.post(ev.CalledAnswered(1))
     floor.round(2.0)
-    floor.post(ev.CalledGone(1), ev.LegEnded(100))  # type: ignore[arg-type]
+    floor.post(ev.CalledGone(1), ev.LegEnded(100))
     assert floor.live.machine.state == "QUEUED" and floor.media.all("start_music")[-1] == (1, "hold")
     (asked,) = enqueued
     assert asked[1].preferred.agent == "" and asked[3] == 1000.0
@@ -188,7 +189,7 @@ def test_an_agent_and_a_caller_who_both_hang_up_on_the_greeting() -> None:
     floor = Floor(queue(0, whisper=("vip",)))
     floor.post(ev.CalledAnswered(1))
     floor.switch.post("c1", ev.CalledGone(1))
-    floor.post(ev.CallerGone(200, ""), ev.LegEnded(1))  # type: ignore[arg-type]
+    floor.post(ev.CallerGone(200, ""), ev.LegEnded(1))
     assert len(floor.sip.all("dial")) == 1 and floor.live.machine.state == "CLOSING"
 
 
@@ -239,6 +240,49 @@ def test_the_phone_shows_who_calls_and_what_about() -> None:
     assert (uri, shown) == ("sip:1001@127.0.0.1", "珠宝 · vip · 王小姐")
     wanted = {"X-Agner-Call": "c1", "X-Agner-Queue": "sales", "X-Agner-Business": "珠宝"}
     assert headers == {**wanted, "X-Agner-Customer": "王小姐", "X-Agner-Level": "vip"}
+
+
+# ---- an offer that is given up
+
+
+def given_up() -> Floor:
+    """The first caller hangs up as the agent's phone rings; the second waits. The CANCEL is on its way."""
+    floor = Floor(queue(0))
+    floor.sip._answers["dial"] = lambda *_: 101
+    floor.switch.post("c2", ev.CallArrived(plan.Caller("+8613800138001", "100", "carrier"), 2))
+    floor.round()
+    floor.post(ev.CallerGone(200, ""))
+    assert [asked[0] for asked in floor.sip.all("hang_up")] == [100]
+    floor.post(ev.LegEnded(100, is_clear=False))
+    return floor
+
+
+def test_a_phone_is_rung_again_when_it_is_out_of_its_last_call() -> None:
+    floor = given_up()
+    floor.round(1.9)
+    assert len(floor.sip.all("dial")) == 1, "an INVITE to a phone that may still be in the call"
+    floor.post(ev.LegCleared(100))
+    assert [asked[0] for asked in floor.sip.all("dial")] == ["c1", "c2"]
+    assert floor.switch.clearing == {}
+
+
+def test_a_phone_that_says_nothing_any_more_is_rung_all_the_same() -> None:
+    floor = given_up()
+    floor.round(floor.switch.deadline() - floor.now)
+    assert floor.now <= 1002.0 and len(floor.sip.all("dial")) == 2
+    floor.post(ev.LegCleared(100))
+    assert len(floor.sip.all("dial")) == 2 and floor.switch.clearing == {}
+
+
+def test_a_phone_that_was_never_dialled_is_free_at_once() -> None:
+    def fail(*_: object) -> int:
+        raise SipError("no such account")
+
+    floor = given_up()
+    floor.sip._answers["dial"] = fail
+    floor.switch.post("c3", ev.CallArrived(plan.Caller("+8613800138002", "100", "carrier"), 3))
+    floor.post(ev.LegCleared(100))
+    assert [asked[0] for asked in floor.sip.all("dial")] == ["c1", "c2", "c3"]
 
 
 def test_who_cannot_even_be_dialled_is_refused_a_second_later() -> None:
@@ -320,7 +364,7 @@ def test_a_caller_who_hung_up_too_is_asked_nothing() -> None:
     floor = Floor(queue(0, {"served": 1}), survey(1))
     floor.talk()
     floor.switch.post("c1", ev.CalledGone(1))
-    floor.post(ev.CallerGone(200, ""), ev.LegEnded(1))  # type: ignore[arg-type]
+    floor.post(ev.CallerGone(200, ""), ev.LegEnded(1))
     assert floor.heard(1) == []
 
 

@@ -1,6 +1,7 @@
 """The conductor in random weather: seeded days with crossing messages, and controls that show the days would tell."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -8,7 +9,7 @@ from engine.acd import Acd
 from engine.callbacks import Callbacks
 from engine.callflow import commands as do
 from engine.callflow import plan
-from engine.switch import Live, News, Switch, conductor, planning
+from engine.switch import Live, News, Switch, conductor, planning, serving
 from engine.switch.calling_back import CallingBack
 from tests.switch.world import World, ladder
 
@@ -98,6 +99,23 @@ def test_control_an_agent_who_is_offered_calls_while_on_the_phone_is_noticed(
 ) -> None:
     monkeypatch.setattr(Acd, forgotten, lambda *_: None)
     assert n_bad_days(30, Bounded) > 0
+
+
+def rung_too_soon(switch: Switch, call: str, offer: int) -> None:
+    """As if every phone were free as soon as we give up its call."""
+    switch.acd.cleared(offer, switch.now)
+
+
+def never_rung(switch: Switch, leg: int) -> None:
+    """As if no phone ever confirmed it."""
+
+
+@pytest.mark.parametrize(("deed", "instead"), [("clear_phone", rung_too_soon), ("phone_cleared", never_rung)])
+def test_control_phones_that_are_rung_too_soon_or_held_too_long_are_noticed(
+    deed: str, instead: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, deed, instead)
+    assert n_bad_days(60, Bounded) > 0
 
 
 class ConsequencesLast(Bounded):

@@ -31,6 +31,7 @@ from engine.switch import CALLER, Rooms, Setup, Switch, hearing
 
 EPOCH = datetime(2026, 11, 21, tzinfo=UTC)
 READY_AGAIN = Policy("pause", 3.0)
+CLEAR_S = 2.0  # after so long a phone is rung again, even if nothing is heard of its last leg
 
 
 def _place(line: int) -> plan.Place:
@@ -140,6 +141,7 @@ class Leg:
     offer: int
     is_answered: bool = False
     agent: str = ""  # whose phone is at its far end, if the ACD has no part in it
+    rung: str = ""  # the agent to whom the ACD offers it
 
 
 class Trace:
@@ -248,6 +250,7 @@ class Phones:
         self.world = world
         self.legs: dict[int, Leg] = {}
         self.lamps: dict[str, tuple[int, int]] = {}
+        self.clearing: dict[int, tuple[str, float]] = {}  # legs that we gave up and that still ring -> agent, since
         self.asked: set[int] = set()  # legs whose phones wait to hear what became of their transfer
         self._numbers = itertools.count(1)
 
@@ -332,7 +335,9 @@ class Phones:
              display_name: str = "") -> int:  # fmt: skip
         leg = next(self._numbers)
         is_target = self.world.switch.calls[call].machine.state is State.DIALLING
-        self.legs[leg] = Leg(call, offer, agent=uri[4:6] if is_target and uri.startswith("sip:a") else "")
+        agent = uri[4:6] if uri.startswith("sip:a") else ""
+        assert is_target or agent not in self.unclear(CLEAR_S), f"{agent} is rung in a call that we gave up"
+        self.legs[leg] = Leg(call, offer, agent=agent if is_target else "", rung="" if is_target else agent)
         random = self.world.random
         deed = random.choice(("answer", "answer", "answer", "ring", "busy", "reject", "dead", "gone"))
         delay = random.choice((0.0, 0.05, 2.0, 7.999, 8.0))
@@ -350,6 +355,10 @@ class Phones:
         if deed == "answer":
             self.world.later(delay, lambda: self._called_answered(leg))
         return leg
+
+    def unclear(self, within_s: float = float("inf")) -> set[str]:
+        """Agents whose phones are in a call that we gave up not longer ago."""
+        return {agent for agent, since in self.clearing.values() if since + within_s > self.world.now}
 
     def _called_answered(self, leg: int) -> None:
         if leg in self.legs:
@@ -396,7 +405,19 @@ class Phones:
         self._end(leg)
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
-        self._end(leg)
+        """A phone that rings, or has just sent its 200, takes its time with our CANCEL."""
+        one = self.legs.get(leg)
+        if one is None or one.is_answered or not one.rung:
+            self._end(leg)
+            return
+        del self.legs[leg]
+        self.clearing[leg] = one.rung, self.world.now
+        self.world.switch.post(one.call, ev.LegEnded(leg, is_clear=False))
+        self.world.later(self.world.random.choice((0.0, 0.01, 0.3, 3.0)), lambda: self._cleared(leg, one.call))
+
+    def _cleared(self, leg: int, call: str) -> None:
+        del self.clearing[leg]
+        self.world.switch.post(call, ev.LegCleared(leg))
 
     drop = hang_up
 
@@ -646,18 +667,21 @@ class World:
         closing = [live for live in self.switch.calls.values() if live.machine.state is State.CLOSING]
         assert not closing, "a call is over and a leg of it was not told"
         held = {
-            self.acd.core.offer_of(handle) or -self.acd.core.call_of(handle): name
+            (self.acd.core.offer_of(handle) or -self.acd.core.call_of(handle), name)
             for name, handle in self.acd.agents.items()
             if self.acd.core.agent_state(handle)[0] in (AgentState.RESERVED, AgentState.TALKING)
         }
         machines = [live.machine for live in self.switch.calls.values()]
+        unclear = {(what, name) for what, name in held if what == 0}
+        free = {name for _, name in unclear} - self.phones.unclear()
+        assert not free, f"{free} are held, and their phones are free"
         wanted = {
-            offer if machine.talk is None else -self.acd._calls[machine.id]: attempt.party
+            (offer if machine.talk is None else -self.acd._calls[machine.id], attempt.party)
             for machine in machines
             for offer, attempt in machine.offers.items()
             if offer > 0
         }
-        assert held == wanted, f"the core holds {held}, the calls {wanted}"
+        assert held - unclear == wanted, f"the core holds {held}, the calls {wanted}"
         for leg in self.phones.legs.values():
             state = self.acd.core.agent_state(self.acd.agents[leg.agent])[0] if leg.agent else None
             assert state != AgentState.READY, f"{leg.agent} is on the phone and would be offered calls"
@@ -673,7 +697,8 @@ class World:
         assert known == sorted(self.phones.legs), f"the switch knows legs {known}, alive are {sorted(self.phones.legs)}"
 
     def _check_end(self) -> None:
-        assert not self.phones.legs and not self.sound.music and not self.sound.plays and not self.sound.bridges
+        assert not self.phones.legs and not self.phones.clearing and not self.switch.clearing
+        assert not self.sound.music and not self.sound.plays and not self.sound.bridges
         assert not self.sound.recorded and not self.sound.messages
         assert not self.switch.boxes.taking and not self.switch.recordings and not self.switch.boxes.opened
         states = {name: AgentState(self.acd.core.agent_state(handle)[0]) for name, handle in self.acd.agents.items()}
