@@ -50,6 +50,7 @@ class Audit:
         self._round: tuple[Call, int, bool] | None = None  # a call, the phones it was given now, one is all
         self._held: Counter[str] = Counter()  # agent -> offers and talks
         self._touched: set[str] = set()  # agents of this line
+        self._coming: str | None = None  # the call of this line, if agents were given a set of groups before it came
         self._counts: Counter[tuple[str, str]] = Counter()
         args = start["args"]
         if start["acd"] == "start":
@@ -97,6 +98,7 @@ class Audit:
             for difference in compare(self.floor, args):
                 self._wrong(difference)
             return
+        self._coming = None
         if line["acd"] != "advance":
             self._let_time_pass(now)
             self._do(line["acd"], args, now)
@@ -156,7 +158,7 @@ class Audit:
             self._wrong(f"call {args['call']} is in a queue already")
         step = floor.steps[args["step"]] if isinstance(args["step"], str) else args["step"]
         rungs, place = ladder(step), place_of(step)
-        floor.meet(rungs)
+        self._coming = args["call"] if floor.meet(rungs) else None
         known = floor.steps.get(place)
         goes_with = known is not None and known["queue"] == args["queue"] and ladder(known)[1:] == rungs[1:]
         most = inf if step["max_wait_s"] is None else step["max_wait_s"]
@@ -236,7 +238,7 @@ class Audit:
         call.climb(step)
 
     def _turn_reserves(self, queue: str, is_on: bool, at: float) -> None:
-        if self.floor.is_in_need(queue, at) != is_on:
+        if is_on not in (self.floor.is_in_need(queue, at), self.floor.is_in_need(queue, at, self._coming)):
             self._wrong(f"the reserves of queue {queue} are turned {'on without need' if is_on else 'off in need'}")
         self.floor.reserve_on[queue] = is_on
 
@@ -285,7 +287,8 @@ class Audit:
                 if floor.may_take(other, call, now) and floor.turn(other, call) < turn:
                     self._wrong(f"agent {agent} is offered call {call.name} before agent {other}, whose turn it was")
         for earlier in floor.calls.values():
-            if earlier.state == "WAITING" and earlier.place() < call.place() and floor.may_take(agent, earlier, now):
+            is_there = earlier.state == "WAITING" and earlier.name != self._coming
+            if is_there and earlier.place() < call.place() and floor.may_take(agent, earlier, now):
                 self._wrong(f"agent {agent} is given to call {call.name} before call {earlier.name}")
         if agent in call.declined:
             call.declined = []

@@ -143,13 +143,14 @@ class Floor:
                         ceased.add((name, place["queue"]))
         return ceased
 
-    def meet(self, rungs: list[Rung]) -> None:
-        """To be given a set of groups that no step named before lets go the calls held for its agents."""
+    def meet(self, rungs: list[Rung]) -> bool:
+        """To be given a set of groups that no step named before lets go the calls held for its agents. Is there one?"""
         new = {rung.groups for rung in rungs if rung.groups} - self.group_sets
         self.group_sets |= new
         for agent in self.agents.keys() - self.leaving.keys() if new else ():
             if any(not set(names).isdisjoint(self.agents[agent]["groups"]) for names in new):
                 self.release_holds(agent)
+        return bool(new)
 
     def _holds(self, agent: str) -> Any:
         mine = self.agents[agent]
@@ -252,11 +253,12 @@ class Floor:
     def note_level(self, queue: str, within: bool) -> None:
         self.recent[queue] = [*self.recent.get(queue, []), within][-N_RECENT:]
 
-    def is_in_need(self, queue: str, now: float) -> bool:
-        """Of its reserves, while they do not serve it: does it need them? While they do: does it still?"""
+    def is_in_need(self, queue: str, now: float, before: str | None = None) -> bool:
+        """Of its reserves, while they do not serve it: does it need them? While they do: does it still? `before`: as it
+        was before this call came."""
         asked, recent = self.queues[queue], self.recent.get(queue, [])
-        waiting = [call.enqueued for call in self.calls.values() if call.queue == queue and call.state == "WAITING"]
-        oldest = min(waiting, default=inf)
+        waiting = [call for call in self.calls.values() if call.queue == queue and call.state == "WAITING"]
+        oldest = min((call.enqueued for call in waiting if call.name != before), default=inf)
         share = sum(recent) / len(recent) if len(recent) >= LEAST_RECENT else 1.0
         if not self.reserve_on.get(queue):
             return bool(oldest + asked["reserve_on_s"] <= now or share < asked["reserve_on_sl"] / 100)

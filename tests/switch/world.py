@@ -336,8 +336,9 @@ class Phones:
         leg = next(self._numbers)
         is_target = self.world.switch.calls[call].machine.state is State.DIALLING
         agent = uri[4:6] if uri.startswith("sip:a") else ""
-        assert is_target or agent not in self.unclear(CLEAR_S), f"{agent} is rung in a call that we gave up"
-        self.legs[leg] = Leg(call, offer, agent=agent if is_target else "", rung="" if is_target else agent)
+        rung = agent if offer > 0 else ""
+        assert rung not in self.unclear(CLEAR_S), f"{rung} is rung in a call that we gave up"
+        self.legs[leg] = Leg(call, offer, agent=agent if is_target else "", rung=rung)
         random = self.world.random
         deed = random.choice(("answer", "answer", "answer", "ring", "busy", "reject", "dead", "gone"))
         delay = random.choice((0.0, 0.05, 2.0, 7.999, 8.0))
