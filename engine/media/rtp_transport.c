@@ -192,8 +192,8 @@ static pj_status_t leg_destroy(pjmedia_transport *transport)
     agner_leg_lock(leg);
     leg->is_dead = true;
     agner_leg_unlock(leg);
-    /* PJMEDIA closes the sockets now; the rest goes when the RTP thread has let go of it. */
-    transport->op = (pjmedia_transport_op *)udp_op;
+    /* PJMEDIA closes the sockets now; the rest goes when the RTP thread has let go of it. Until then transport->op stays
+     * this leg's: a thread of the bridge may just have read it, to send. */
     agner_loop_post(leg);
     return udp_op->destroy(transport);
 }
