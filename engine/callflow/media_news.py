@@ -35,8 +35,8 @@ class RecordingClosed:
     leg: int
     path: str
     seconds: float
-    n_overruns: int  # times the tap's ring was full; each is silence of the same length in the file
-    lost_s: float  # seconds of audio that are silence because of overruns or a disk that did not take them
+    n_overruns: int  # times the ring was full or the engine got no CPU; each is silence of the same length in the file
+    lost_s: float  # seconds that should be audio: silence in the file, or not in it where the disk did not take them
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@
  * sample, the left channel in its low half. Lengths are samples per channel. What finds no room is counted, and told as
  * a LOST chunk of the same length before the next audio, so both channels and the clock stay where they were.
  *
+ * A recording is as long as the time it recorded. Time without a stream is a PAUSE. Time that the bridge's clock jumped
+ * over, because the engine got no CPU, is LOST: before a frame that clock tells it, at the end the clock on the wall.
+ *
  * It has room for as long as the reader may stand still, and needs a tenth of that while it does not. So the writer goes
  * back to the front whenever all is taken, and the pages behind are memory only after a stall.
  *
@@ -22,7 +25,7 @@
 enum agner_chunk_kind {
     AGNER_AUDIO,
     AGNER_PAUSE, /* the leg had no stream, as between two re-INVITEs: silence */
-    AGNER_LOST,  /* the reader was too slow: silence, and counted */
+    AGNER_LOST,  /* the reader was too slow, or the bridge's clock jumped: silence, and counted */
 };
 
 struct agner_chunk {
@@ -38,11 +41,17 @@ struct agner_recording_ring {
     /* the writer's own; the reader looks at them only when nobody writes any more */
     uint64_t next_at;   /* the bridge's time after the last frame, in samples at next_rate; meaningless while that is 0 */
     uint32_t next_rate;
+    int64_t written_ns;      /* when the last frame was, or a tap took the ring up; by agner_now_ns() */
+    _Atomic int64_t left_ns; /* when a tap let go of it */
     uint32_t lost, lost_rate;
     uint32_t front; /* the count of words that words[0] stands for; changes only while all is taken, before `write` does */
 
     uint32_t words[];
 };
+
+/* More than frames of any length are uneven by on the bridge's clock, less than it ever jumps over (500 ms: PJMEDIA's
+ * clock_thread.c). */
+#define AGNER_JUMP_MS 250u
 
 #define AGNER_CHUNK_HEADER 2u
 #define AGNER_CHUNK_LENGTH(header) ((header) & 0x3fffffffu)
@@ -119,6 +128,30 @@ static inline void agner_ring_pause(struct agner_recording_ring *ring, uint32_t 
     atomic_store_explicit(&ring->write, write + AGNER_CHUNK_HEADER, memory_order_release);
 }
 
+/* Has the bridge's clock jumped from one time to the other? */
+static inline bool agner_has_jumped(uint64_t from, uint64_t to, uint32_t rate)
+{
+    return to > from + rate / 1000 * AGNER_JUMP_MS;
+}
+
+/* Before a frame that begins at `at` of the bridge's time: what is missing since the last one. `is_first` of its tap:
+ * another one wrote before, and for a while there was none. */
+static inline void agner_ring_reach(struct agner_recording_ring *ring, uint64_t at, int64_t now_ns, bool is_first,
+                                    uint32_t n_samples, uint32_t rate)
+{
+    uint64_t due = ring->next_at;
+
+    if (is_first)
+        due = ring->next_rate ? ring->next_at * rate / ring->next_rate : at;
+    if (is_first && at > due)
+        agner_ring_pause(ring, (uint32_t)(at - due), rate);
+    else if (agner_has_jumped(due, at, rate))
+        agner_ring_lose(ring, (uint32_t)(at - due), rate);
+    ring->next_at = at + n_samples;
+    ring->next_rate = rate;
+    ring->written_ns = now_ns;
+}
+
 /* One frame of both channels; NULL is silence. */
 static inline void agner_ring_audio(struct agner_recording_ring *ring, const int16_t *left, const int16_t *right,
                                     uint32_t n_samples, uint32_t rate)
@@ -146,6 +179,17 @@ static inline bool agner_ring_is_done(struct agner_recording_ring *ring)
 {
     return atomic_load_explicit(&ring->closing, memory_order_acquire) &&
            atomic_load_explicit(&ring->n_taps, memory_order_acquire) == 0;
+}
+
+/* Nobody writes any more: the last tap went when the bridge's clock had not moved for long. */
+static inline void agner_ring_lose_end(struct agner_recording_ring *ring)
+{
+    int64_t left_ns = atomic_load_explicit(&ring->left_ns, memory_order_relaxed);
+    int64_t ms = (left_ns - ring->written_ns) / 1000000;
+
+    if (ms > AGNER_JUMP_MS && ring->next_rate)
+        agner_ring_lose(ring, (uint32_t)(ms * ring->next_rate / 1000), ring->next_rate);
+    ring->written_ns = left_ns;
 }
 
 /* Take the next chunk: audio as far as one rate reaches, at most `room` samples, into `out` as words; or one silence.
@@ -179,6 +223,8 @@ static inline bool agner_ring_take(struct agner_recording_ring *ring, bool done,
             break;
     }
     atomic_store_explicit(&ring->read, read, memory_order_release);
+    if (chunk->n_samples == 0 && read == write && done)
+        agner_ring_lose_end(ring);
     if (chunk->n_samples == 0 && read == write && done && ring->lost) {
         *chunk = (struct agner_chunk){AGNER_LOST, ring->lost, ring->lost_rate};
         ring->lost = 0;

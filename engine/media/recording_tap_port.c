@@ -3,16 +3,15 @@
  * The conference calls put_frame once per frame whatever happens: with what the caller hears, or with an empty
  * heart-beat. That is the clock of the recording. Where a re-INVITE leaves a gap between two taps, its length is taken
  * from the bridge's timestamps, not from a clock on the wall: a bridge that stood still catches up by frames, which
- * would come on top of the time that was waited for them. The conference calls get_frame only while somebody listens to the caller. When
- * nobody does, the tap itself takes the frame: so the caller is always recorded, and the jitter buffer does not fill
- * with old audio that the agent would hear later.
+ * come on top of the time that was waited for them, or its timestamps jump (clock-jump.patch). The conference calls
+ * get_frame only while somebody listens to the caller. When nobody does, the tap itself takes the frame: so the caller
+ * is always recorded, and the jitter buffer does not fill with old audio that the agent would hear later.
  *
  * Frames the caller sent wait for their put_frame in a short queue, as get and put may come in pairs where the frame
  * lengths of stream and bridge differ.
  */
 #include "recording_tap_port.h"
 
-#include <pj/assert.h>
 #include <pj/log.h>
 #include <pj/pool.h>
 #include <pj/string.h>
@@ -51,6 +50,7 @@ struct recording_tap_port {
     struct line *line;
     struct agner_tracks *tracks; /* NULL: a tap without a call */
     pj_bool_t was_direct;
+    pj_uint64_t next_at; /* the bridge's time after the last frame, while was_direct */
     unsigned generation, seen_change;
     struct agner_recording_ring *rings[AGNER_N_RECORDINGS]; /* held: counted in their n_taps */
     pj_bool_t is_first[AGNER_N_RECORDINGS];                 /* no frame put since the ring was taken */
@@ -91,8 +91,7 @@ pj_status_t agner_tap_create(pj_pool_factory *factory, pjmedia_port *stream, int
     pj_pool_t *pool;
     pj_status_t status;
 
-    PJ_ASSERT_RETURN(factory && stream && p_port, PJ_EINVAL);
-    if (call_id < 0 || call_id >= PJSUA_MAX_CALLS)
+    if (!factory || !stream || !p_port || call_id < 0 || call_id >= PJSUA_MAX_CALLS)
         return PJ_EINVAL;
 
     pool = pj_pool_create(factory, "recording-tap", 1024 + (MAX_QUEUED + 1) * spf * sizeof(pj_int16_t), 512, NULL);
@@ -202,8 +201,10 @@ void agner_tap_record(int call_id, enum agner_recording which, struct agner_reco
 
 static void let_go(struct recording_tap_port *port, unsigned which)
 {
-    if (port->rings[which])
-        atomic_fetch_sub_explicit(&port->rings[which]->n_taps, 1, memory_order_release);
+    if (!port->rings[which])
+        return;
+    atomic_store_explicit(&port->rings[which]->left_ns, agner_now_ns(), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&port->rings[which]->n_taps, 1, memory_order_release);
     port->rings[which] = NULL;
 }
 
@@ -221,8 +222,10 @@ static void follow(struct recording_tap_port *port)
 
         if (wanted != port->rings[i]) {
             let_go(port, i);
-            if (wanted)
+            if (wanted) {
                 atomic_fetch_add_explicit(&wanted->n_taps, 1, memory_order_acquire);
+                wanted->written_ns = agner_now_ns();
+            }
             port->rings[i] = wanted;
             port->is_first[i] = PJ_TRUE;
         }
@@ -298,39 +301,24 @@ static pj_status_t tap_get_frame(pjmedia_port *this_port, pjmedia_frame *frame)
 /* Nobody listened to the caller since the last frame. */
 static void pull(struct recording_tap_port *port)
 {
-    pjmedia_frame frame;
+    pjmedia_frame frame = {.buf = port->spare, .size = port->n_samples * port->n_channels * sizeof(pj_int16_t)};
 
-    pj_bzero(&frame, sizeof(frame));
-    frame.buf = port->spare;
-    frame.size = port->n_samples * port->n_channels * sizeof(pj_int16_t);
     if (pjmedia_port_get_frame(port->stream, &frame) != PJ_SUCCESS)
         frame.type = PJMEDIA_FRAME_TYPE_NONE;
     hear(port, &frame);
 }
 
-/* Another tap of this call wrote before, and for a while there was none. */
-static void make_up(const struct recording_tap_port *port, struct agner_recording_ring *ring, pj_uint64_t at)
-{
-    pj_uint64_t due = ring->next_rate ? ring->next_at * port->rate / ring->next_rate : at;
-
-    if (at > due)
-        agner_ring_pause(ring, (pj_uint32_t)(at - due), port->rate);
-}
-
 /* A frame of both directions, NULL is silence; or, where `is_lost`, one that should have been. */
-static void write_down(struct recording_tap_port *port, pj_uint64_t at, const pj_int16_t *left, const pj_int16_t *right,
-                       pj_bool_t is_lost)
+static void write_down(struct recording_tap_port *port, pj_uint64_t at, pj_int64_t now_ns, const pj_int16_t *left,
+                       const pj_int16_t *right, pj_bool_t is_lost)
 {
     for (unsigned i = 0; i < AGNER_N_RECORDINGS; ++i) {
         struct agner_recording_ring *ring = port->rings[i];
 
         if (!ring)
             continue;
-        if (port->is_first[i])
-            make_up(port, ring, at);
+        agner_ring_reach(ring, at, now_ns, port->is_first[i], port->n_samples, port->rate);
         port->is_first[i] = PJ_FALSE;
-        ring->next_at = at + port->n_samples;
-        ring->next_rate = port->rate;
         if (is_lost)
             agner_ring_lose(ring, port->n_samples, port->rate);
         else
@@ -338,7 +326,7 @@ static void write_down(struct recording_tap_port *port, pj_uint64_t at, const pj
     }
 }
 
-static void record(struct recording_tap_port *port, const pjmedia_frame *frame)
+static void record(struct recording_tap_port *port, const pjmedia_frame *frame, pj_int64_t now_ns)
 {
     const pj_int16_t *left = port->n_queued ? port->queue[0] : NULL, *right = NULL;
 
@@ -346,21 +334,33 @@ static void record(struct recording_tap_port *port, const pjmedia_frame *frame)
         to_mono(port, frame->buf, port->spare);
         right = port->spare;
     }
-    write_down(port, frame->timestamp.u64, left, right, PJ_FALSE);
+    write_down(port, frame->timestamp.u64, now_ns, left, right, PJ_FALSE);
     if (port->n_queued)
         drop_oldest(port);
 }
 
-/* The same where the audio goes past the bridge: the RTP thread has left both directions in the tracks. */
-static void record_direct(struct recording_tap_port *port, pj_uint64_t at)
+/* A frame that the RTP thread has left in the tracks, or what it has left of one that the bridge did not ask for. */
+static void record_track(struct recording_tap_port *port, pj_uint64_t at, pj_int64_t now_ns, pj_bool_t is_missed)
 {
     pj_int16_t *left = port->queue[0], *right = port->spare;
+    pj_bool_t is_lost = agner_tracks_take(port->tracks, pjmedia_alaw2linear_tab, pjmedia_ulaw2linear_tab, now_ns, left,
+                                          right, port->n_samples);
 
-    if (!port->was_direct)
+    write_down(port, at, now_ns, left, right, is_lost || (is_missed && agner_is_silence(left, right, port->n_samples)));
+}
+
+/* record() where the audio goes past the bridge. After a jump of the bridge's clock the tracks are as far behind. */
+static void record_direct(struct recording_tap_port *port, pj_uint64_t at, pj_int64_t now_ns)
+{
+    if (!port->was_direct || at > port->next_at + AGNER_TRACK_JUMP_S * port->rate) {
         agner_tracks_open(port->tracks);
-    write_down(port, at, left, right,
-               agner_tracks_take(port->tracks, pjmedia_alaw2linear_tab, pjmedia_ulaw2linear_tab, agner_now_ns(), left, right,
-                                 port->n_samples));
+        port->next_at = at;
+    }
+    if (agner_has_jumped(port->next_at, at, port->rate))
+        for (; port->next_at < at; port->next_at += port->n_samples)
+            record_track(port, port->next_at, now_ns, PJ_TRUE);
+    record_track(port, at, now_ns, PJ_FALSE);
+    port->next_at = at + port->n_samples;
 }
 
 static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame)
@@ -372,7 +372,7 @@ static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame)
     if (port->tracks && atomic_load_explicit(&port->tracks->is_direct, memory_order_acquire)) { /* not by the stream */
         port->n_gets = port->n_queued = 0;
         if (port->is_recording)
-            record_direct(port, frame->timestamp.u64);
+            record_direct(port, frame->timestamp.u64, agner_now_ns());
         port->was_direct = port->is_recording;
         return PJ_SUCCESS;
     }
@@ -382,7 +382,7 @@ static pj_status_t tap_put_frame(pjmedia_port *this_port, pjmedia_frame *frame)
     else
         pull(port);
     if (port->is_recording)
-        record(port, frame);
+        record(port, frame, agner_now_ns());
     return pjmedia_port_put_frame(port->stream, frame);
 }
 

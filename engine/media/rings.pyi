@@ -13,7 +13,7 @@ Samples = npt.NDArray[np.int16]
 # kinds of chunks
 AUDIO: int
 PAUSE: int  # silence: the leg had no stream
-LOST: int  # silence: the ring was full
+LOST: int  # silence: the ring was full, or the engine got no CPU
 
 class Ring:
     """From a recorded leg to the disk."""

@@ -21,7 +21,8 @@
 #define AGNER_TRACK_DELAY 480   /* samples: 60 ms */
 #define AGNER_TRACK_WINDOW 1024 /* samples, a power of two: what may lie ahead of the reader */
 #define AGNER_TRACK_DRIFT 320   /* samples: further from its arrival than that, a direction is placed anew ... */
-#define AGNER_TRACK_PATIENCE 16 /* ... after so many packets in a row */
+#define AGNER_TRACK_PATIENCE (AGNER_TRACK_PACKETS + 1) /* ... after so many packets in a row: a full queue may be late */
+#define AGNER_TRACK_JUMP_S 10   /* a jump of the reader's clock that is longer is a beginning */
 
 struct agner_track_packet {
     int64_t at_ns;
@@ -101,9 +102,10 @@ static inline int32_t agner_track_ahead(struct agner_track *track, const struct 
     int32_t age = agner_track_age(packet, now_ns), ahead = (int32_t)(packet->timestamp - track->next);
     bool is_astray = ahead < 0 || ahead + age - AGNER_TRACK_DELAY > AGNER_TRACK_DRIFT;
 
-    /* Late once is the network; astray for long is a clock that drifts, and a second off is a source that begins anew. */
+    /* Late once is the network, or what waited while nobody had CPU; astray for long is a clock that drifts, and a second
+     * ahead is a source that begins anew. */
     track->n_astray = is_astray ? track->n_astray + 1 : 0;
-    if (!track->is_placed || packet->ssrc != track->ssrc || ahead < -AGNER_TRACK_RATE || ahead > AGNER_TRACK_RATE ||
+    if (!track->is_placed || packet->ssrc != track->ssrc || ahead > AGNER_TRACK_RATE ||
         track->n_astray == AGNER_TRACK_PATIENCE) {
         agner_track_place(track, packet, age);
         ahead = (int32_t)(packet->timestamp - track->next);
@@ -169,6 +171,14 @@ static inline bool agner_tracks_take(struct agner_tracks *tracks, const int16_t 
     agner_track_take(&tracks->left, a_law, mu_law, now_ns, left, n);
     agner_track_take(&tracks->right, a_law, mu_law, now_ns, right, n);
     return agner_track_overran(&tracks->left) | agner_track_overran(&tracks->right);
+}
+
+static inline bool agner_is_silence(const int16_t *left, const int16_t *right, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; ++i)
+        if (left[i] || right[i])
+            return false;
+    return true;
 }
 
 #endif

@@ -1,6 +1,8 @@
 """A real conference bridge on PJMEDIA's null sound device, and calls to ourselves over 127.0.0.1."""
 
 import gc
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +44,11 @@ def option(status: int = 0) -> pj.CallOpParam:
     option.opt.videoCount = option.opt.textCount = 0
     option.statusCode = status
     return option
+
+
+def stall(seconds: float) -> None:
+    """All threads of this process get no CPU for so long."""
+    subprocess.run(["sh", "-c", f"kill -STOP {os.getpid()}; sleep {seconds}; kill -CONT {os.getpid()}"], check=True)
 
 
 class Line(pj.Call):

@@ -1,6 +1,7 @@
 /* An hour of a leg's life in a second: the tap around a stream that loses frames, is put on hold, has listeners or none,
- * and is gone for a while. Both channels carry the number of their tick. Prints the greatest distance between them in
- * ticks, the ticks that are in the ring, and those of them that stand for a time without a stream.
+ * and is gone for a while; and of a bridge whose clock jumps where there was no CPU. Both channels carry the number of
+ * their tick. Prints the greatest distance between them in ticks, the ticks that are in the ring, and those of them that
+ * stand for a time without a stream, and for one without CPU.
  */
 #include <stdio.h>
 
@@ -52,9 +53,9 @@ int main(void)
     struct agner_recording_ring *ring = agner_ring_create(1 << 14);
     struct agner_chunk chunk;
     pj_caching_pool pools;
-    pjmedia_port stream, *tap;
+    pjmedia_port stream, *tap, *former = NULL;
     pj_int16_t heard[N_SAMPLES], said[N_SAMPLES];
-    long n_written = 0, n_compared = 0, n_paused = 0, n_without = 0, n_lost = 0;
+    long n_written = 0, n_compared = 0, n_paused = 0, n_without = 0, n_lost = 0, n_missed = 0;
     int worst = 0, is_listened = 0, has_sound = 0, n_until_tap = 0;
 
     pj_log_set_level(0);
@@ -71,7 +72,7 @@ int main(void)
             has_sound = !has_sound;
         if (tap && pj_rand() % 500 == 0) { /* a re-INVITE: another tap, and perhaps ticks without any */
             pjmedia_port_destroy(tap);
-            tap = NULL;
+            tap = former = NULL;
             n_until_tap = tick && tick < N_TICKS - 100 ? pj_rand() % 5 : 0;
         }
         if (!tap && n_until_tap-- == 0)
@@ -80,6 +81,13 @@ int main(void)
             ++n_without;
             continue;
         }
+        if (tap == former && pj_rand() % 2000 == 0 && tick < N_TICKS - 200) {
+            int n = 13 + pj_rand() % 100; /* 260 ms and more */
+
+            tick += n;
+            n_missed += n;
+        }
+        former = tap;
         if (is_listened) {
             frame.buf = said;
             frame.size = sizeof(said);
@@ -94,7 +102,7 @@ int main(void)
         pjmedia_port_put_frame(tap, &frame);
         while (agner_ring_take(ring, false, out, PJ_ARRAY_SIZE(out), &chunk)) {
             n_paused += chunk.kind == AGNER_PAUSE ? chunk.n_samples : 0;
-            n_lost += chunk.kind == AGNER_LOST;
+            n_lost += chunk.kind == AGNER_LOST ? chunk.n_samples : 0;
             for (uint32_t i = 0; chunk.kind == AGNER_AUDIO && i < chunk.n_samples; ++i) {
                 int left = (int16_t)(out[i] & 0xffff), right = (int16_t)(out[i] >> 16);
                 int apart = left && right ? abs(left - right) : 0;
@@ -107,8 +115,8 @@ int main(void)
     }
     agner_tap_record(5, AGNER_CALL, NULL);
     pjmedia_port_destroy(tap);
-    printf("%d %ld %ld %ld %ld %ld\n", worst, n_written / N_SAMPLES, n_compared / N_SAMPLES, n_paused / N_SAMPLES, n_without,
-           n_lost);
+    printf("%d %ld %ld %ld %ld %ld %ld\n", worst, n_written / N_SAMPLES, n_compared / N_SAMPLES, n_paused / N_SAMPLES,
+           n_without, n_lost / N_SAMPLES, n_missed);
     printf("%d %d %lu\n", agner_ring_is_done(ring), agner_tap_count(5), (unsigned long)pools.used_count);
     return 0;
 }

@@ -16,7 +16,7 @@ from engine.callflow.errors import MediaError
 from engine.callflow.media_news import RecordingClosed
 from engine.media import ports
 from engine.sip.endpoint import RECORDABLE
-from tests.media.conftest import AGENT_HZ, CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, option, tones_in
+from tests.media.conftest import AGENT_HZ, CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, option, stall, tones_in
 
 CALLER, AGENT = 1, 2
 
@@ -158,6 +158,36 @@ def test_a_machine_that_stalls_makes_no_recording_longer(floor, media, voice, tm
         os.kill(os.getpid(), signal.SIGCONT)
     assert closed(floor, media).seconds == pytest.approx(seconds, abs=0.15)
     talk.hang_up()
+
+
+@pytest.mark.parametrize("end", ["later", "stop", "hang up"])
+def test_time_without_cpu_is_in_the_recording(floor, media, voice, tmp_path, end):
+    """The bridge does not catch up with more than half a second: that is silence of the same length, and counted."""
+    talk = Talk(floor, media, voice)
+    path = tmp_path / "call.wav"
+    media.record(CALLER, str(path))
+    started = time.monotonic()
+    media._mixer.join(CALLER, CALLER)
+    floor.run(0.5)
+    before = round((time.monotonic() - started) * RATE)
+    stall(1.5)
+    after = round((time.monotonic() - started) * RATE)
+    if end == "later":
+        floor.run(0.5)
+    if end == "hang up":
+        talk.hang_up()
+    media.stop_record(CALLER)
+    seconds = time.monotonic() - started
+    told = closed(floor, media)
+    assert told.seconds == pytest.approx(seconds, abs=0.1)
+    assert told.lost_s == pytest.approx(1.5, abs=0.1) and told.n_overruns == 1
+    left, right, _ = channels(path)
+    assert tones_in(left[800:3200]) == {CALLER_HZ} and not np.any(left[before + 800 : after - 800])
+    if end == "later":
+        assert tones_in(left[-1600:]) == {CALLER_HZ}
+        assert abs(edges(left)[2] - edges(right)[2]) <= 0.02 * RATE, (edges(left), edges(right))
+    if end != "hang up":
+        talk.hang_up()
 
 
 def edges(channel) -> list[int]:

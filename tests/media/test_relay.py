@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from engine.media import ports
-from tests.media.conftest import AGENT_HZ
+from tests.media.conftest import AGENT_HZ, stall
 from tests.media.raw_phone import HOST, KEYS, PCMA, PCMU, Packet, RawPhone
 
 FRAME = 160
@@ -290,6 +290,41 @@ def test_a_recording_goes_on_through_relay_and_bridge(floor, talk, media, ear, t
         places.append(found)
     apart = [abs(places[0][n] - places[1][n]) for n in places[0].keys() & places[1].keys()]
     assert max(apart) <= 0.02 * 8000 + 8, apart
+
+
+def test_time_without_cpu_is_in_the_recording_of_a_relay(floor, talk, media, tmp_path):
+    """Its time is silence on both channels, and what was said before and after stands at the same place on both."""
+    code = 0x55 ^ 0x90
+    level = int(levels(bytes([code]), "ALAW")[0])
+    caller, agent = talk()
+    path = tmp_path / "both.wav"
+    media.record(CALLER, str(path))
+    began = time.monotonic()
+
+    def speak(n_frames: int) -> None:
+        start = time.monotonic()
+        for n in range(n_frames):
+            for phone in (caller, agent):
+                phone.say(bytes([code]) * FRAME)
+            floor.run(start + (n + 1) * 0.02 - time.monotonic())
+
+    speak(30)
+    stall(1.5)
+    for phone in (caller, agent):
+        phone.timestamp += 75 * FRAME  # the phones' clocks did not stand still
+    speak(30)
+    media.stop_record(CALLER)
+    seconds = time.monotonic() - began
+    (closed,) = floor.news(media)
+    assert closed.seconds == pytest.approx(seconds, abs=0.1) and closed.n_overruns == 1
+    assert closed.lost_s == pytest.approx(1.5, abs=0.15)
+    said = [np.flatnonzero(channel == level) for channel in soundfile.read(path, dtype="int16")[0].T]
+    gaps = [int(np.argmax(np.diff(places))) for places in said]
+    for places, gap in zip(said, gaps, strict=True):
+        assert (places[gap + 1] - places[gap]) / 8000 == pytest.approx(1.5, abs=0.1)
+        assert len(places) >= 50 * FRAME
+    for offset in (0, 1):
+        assert abs(int(said[0][gaps[0] + offset]) - int(said[1][gaps[1] + offset])) <= FRAME
 
 
 def test_what_was_in_the_jitter_buffer_before_the_relay_is_not_heard_after_it(floor, talk, media, ear):

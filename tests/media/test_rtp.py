@@ -246,6 +246,36 @@ def test_two_directions_that_begin_apart_are_aligned(pure):
     assert at[0] - at[1] == 14 * 8  # as they came: 14 ms apart
 
 
+@pytest.mark.parametrize("is_read_first", [True, False])
+@pytest.mark.parametrize("n_missed", [30, 40, 75, 200])
+def test_packets_of_a_time_without_cpu_stand_where_they_belong_or_nowhere(pure, n_missed, is_read_first):
+    """They come at once at its end, and the reader makes up for it at once: before, or after. The queue holds some."""
+    track, before, after = Track(pure), 50, 50
+    line: list[np.ndarray] = []
+    for number in range(before):
+        track.put(number * FRAME, number % 200 + 1, number * FRAME_NS)
+        line.append(track.take(number * FRAME_NS))
+    now_ns = (before + n_missed) * FRAME_NS
+    if not is_read_first:
+        line += [track.take(now_ns) for _ in range(n_missed)]
+    for number in range(before, before + n_missed):
+        track.put(number * FRAME, number % 200 + 1, now_ns)
+    if is_read_first:
+        line += [track.take(now_ns) for _ in range(n_missed)]
+    for number in range(before + n_missed, before + n_missed + after):
+        track.put(number * FRAME, number % 200 + 1, number * FRAME_NS)
+        line.append(track.take(number * FRAME_NS))
+    samples = np.concatenate(line)
+    begin = int(np.argmax(samples == 1))
+    frames = samples[begin : begin + (len(samples) - begin) // FRAME * FRAME].reshape(-1, FRAME)
+    heard = [number for number, frame in enumerate(frames) if set(frame) == {number % 200 + 1}]
+    silent = [number for number, frame in enumerate(frames) if not np.any(frame)]
+    assert sorted(heard + silent) == list(range(len(frames)))
+    assert set(heard) >= {*range(before), *range(before + n_missed + 2, len(frames))}
+    assert len(silent) <= n_missed + 2 - (16 if is_read_first else 0)
+    assert track.n_overrun == 1
+
+
 @pytest.mark.parametrize("ppm", [-2000, 2000])
 def test_a_clock_that_drifts_is_placed_anew(pure, ppm):
     track, n_silent, n_ticks = Track(pure), 0, 5000

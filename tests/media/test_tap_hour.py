@@ -24,9 +24,10 @@ def test_an_hour_of_loss_and_hold_keeps_the_channels_together(tmp_path):
     command += [f"-l{library}" for library in (*pjsip["libraries"], "m")]
     subprocess.run(command, check=True)
     done = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
-    worst, n_written, n_compared, n_paused, n_without, n_lost, is_done, n_taps, n_pools = map(int, done)
+    worst, n_written, n_compared, n_paused, n_without, n_lost, n_missed, is_done, n_taps, n_pools = map(int, done)
     assert worst == 0  # in frames of 20 ms
-    assert n_written == N_TICKS and n_lost == 0  # not a tick too many or too few
+    assert n_written == N_TICKS  # not one too many or too few
     assert n_paused == n_without > 100
+    assert n_lost == n_missed > 100
     assert n_compared > N_TICKS / 3
     assert (is_done, n_taps, n_pools) == (1, 0, 0)

@@ -6,6 +6,7 @@ every record and every recording is there, with silence where the disk took noth
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -31,6 +32,7 @@ RATE, TALK_S = 20.0, 3.0
 BEFORE_S, AFTER_S = 2.0, 4.0
 LOST = 0.0005  # of the packets, where this machine has other things to do
 LATE_S = 0.5  # the engine's clock is that of its rounds, which a busy machine holds up
+NO_CPU_S = 1.5
 SETTLED_S = 3.0  # after the disk goes on: what waited is written, what failed is tried again
 
 Row = dict[str, Any]
@@ -176,6 +178,33 @@ def check_recordings(daemon: Daemon, stopped_at: datetime, went_on_at: datetime)
 
 def recordings_of(daemon: Daemon) -> list[Row]:
     return daemon.archive().recordings(Wanted(limit=10_000)).rows
+
+
+# ---- the engine itself
+
+
+def test_an_engine_without_cpu(own):
+    """Audio of that time is lost, calls are not; recordings have it as silence, and the disk is not blamed for it."""
+    daemon = own()
+    pid, span = daemon.ask("status")["pid"], list[datetime]()
+
+    def freeze() -> None:
+        span.append(datetime.now(UTC))
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(NO_CPU_S)
+        os.kill(pid, signal.SIGCONT)
+        span.append(datetime.now(UTC))
+
+    fared, _, after = asyncio.run(through(daemon, freeze, lambda: None, 0.0))
+    assert fared.n_good == fared.n, fared
+    assert after["recordings_ok"] and "the disk has not answered" not in daemon.log()
+    daemon.until_clean()
+    one_cdr_each(daemon)
+    check_recordings(daemon, *span)
+    stopped_s = (span[1] - span[0]).total_seconds()
+    lost_s = [row["lost_s"] for row in recordings_of(daemon) if row["lost_s"]]
+    # A relay's queues hold 320 ms of it; what came meanwhile comes at once, and the RTP thread takes a while over it.
+    assert stopped_s - LATE_S < min(lost_s) and max(lost_s) < stopped_s + 2 * LATE_S
 
 
 # ---- the database

@@ -3,7 +3,9 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -68,6 +70,57 @@ static int empty_multipart(void)
     char buffer[64];
 
     printf("%d\n", body->print_body(body, buffer, sizeof(buffer)));
+    return 0;
+}
+
+/* ---- clock-jump: ticks that are left out are in the timestamp of the next one; ticks that were late are all there */
+
+static struct {
+    pj_timestamp began;
+    pj_uint64_t former; /* timestamp */
+    long widest, behind_ms; /* the widest step, in ticks; behind the clock on the wall */
+    atomic_uint n;
+} ticks;
+static atomic_uint stall_ms; /* of the clock's next sleep, as if there were no CPU */
+
+pj_status_t pj_thread_sleep(unsigned msec)
+{
+    usleep(1000 * (msec + atomic_exchange(&stall_ms, 0)));
+    return PJ_SUCCESS;
+}
+
+static void on_tick(const pj_timestamp *at, void *data)
+{
+    pj_timestamp now;
+
+    (void)data;
+    pj_get_timestamp(&now);
+    if (ticks.n == 0)
+        ticks.began = now;
+    ticks.widest = PJ_MAX(ticks.widest, (long)(at->u64 - ticks.former) / 160);
+    ticks.behind_ms = (long)pj_elapsed_msec(&ticks.began, &now) - (long)at->u64 / 8;
+    ticks.former = at->u64;
+    ++ticks.n;
+}
+
+static int clock_jump(void)
+{
+    const unsigned stalls_ms[] = {250, 1500};
+    const pjmedia_clock_param rate = {20000, 8000};
+    pjmedia_clock *clock;
+
+    pjmedia_clock_create2(pool, &rate, 0, &on_tick, NULL, &clock);
+    pjmedia_clock_start(clock);
+    for (unsigned i = 0; i < PJ_ARRAY_SIZE(stalls_ms); ++i) {
+        unsigned n = ticks.n + 5;
+
+        atomic_store(&stall_ms, stalls_ms[i]);
+        while (atomic_load(&stall_ms) || ticks.n < n)
+            usleep(1000);
+        for (n = ticks.n + 1; ticks.n < n;)
+            usleep(1000);
+        printf("%d %d ", ticks.widest > 1, labs(ticks.behind_ms) < 300);
+    }
     return 0;
 }
 
@@ -332,6 +385,7 @@ int main(int argc, char **argv)
         int (*run)(void);
     } all[] = {{"address-lookup", &address_lookup},
                {"array-header", &array_header},
+               {"clock-jump", &clock_jump},
                {"empty-multipart", &empty_multipart},
                {"conference-listeners", &conference_listeners},
                {"conference-removal", &conference_removal},
