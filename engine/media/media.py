@@ -216,7 +216,8 @@ class Media:
     def record(self, leg: int, path: str) -> None:
         """Record both sides of a caller's or customer's leg: left what it says, right what it hears. The format is the
         path's suffix, wav or flac; folders are made. Ends with stop_record(), detach() or another record(). A path is
-        used once. MediaError: the leg cannot be recorded."""
+        used once. MediaError: the leg cannot be recorded. One that is not begun, because too many wait for a disk
+        that has stopped, ends in the same way, and all of it is lost."""
         self._record(leg, ports.CALL, Path(path))
 
     def stop_record(self, leg: int, discard: bool = False) -> None:
@@ -315,6 +316,8 @@ class Media:
         rate = ports.tap_rate(state.stream)
         if not rate:
             raise MediaError(f"leg {leg} has no tap: only callers' and customers' legs are recorded")
+        if former := state.recordings.get(which):
+            self._recorder.end(former)
         file = state.recordings[which] = KINDS[which](leg, path, self._recorder.rate)
         ports.record(state.stream, which, self._recorder.start(file, rate))
 
@@ -327,6 +330,7 @@ class Media:
         if file is not None and state.stream is not None:
             file.is_discarded = discard
             ports.record(state.stream, which, None)
+            self._recorder.end(file)
 
     def _drop_queue_audio(self, leg: int, state: Leg) -> None:
         state.plays.clear()

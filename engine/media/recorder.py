@@ -4,8 +4,8 @@ the rings.
 The thread takes what all rings hold a few times a second, in one go and without the GIL, and gives it to soundfile. The
 media clock never waits for it: a ring that runs full counts what it loses, and the file has silence of that length. A
 disk that is full or gone is tried again every second, and what it missed is silence too. A disk that stops in the
-middle of a write holds this thread and nothing else, until it goes on. What happens to a file is told by poll(), never
-raised. A path is used once.
+middle of a write holds this thread and nothing else, until it goes on; when too many recordings wait for it, no more
+are begun. What happens to a file is told by poll(), never raised. A path is used once.
 """
 
 import contextlib
@@ -32,6 +32,9 @@ RING_S = 1.5  # how long the thread may stand still before audio is lost
 STAMP_S = 0.5  # how often a file's header is brought up to date, so that it plays after a crash
 RETRY_S = 1.0
 STUCK_S = 2.0  # a disk that has a write for longer has stopped; rings are full before
+# While the disk has stopped, no ring is given back. So many bytes are 4,096 recordings at 8 kHz: four times what the
+# machine of docs/performance.md holds at once, and more than three minutes of 20 calls a second.
+MAX_WAITING_BYTES = 256 << 20
 BLOCK = 1 << 16  # samples of silence written at once
 ROOM_BYTES = 1 << 16  # what all recordings together want at once; a disk with less is full
 FORMATS = ("wav", "flac")
@@ -54,6 +57,8 @@ class AudioFile:
         self.is_discarded = False  # set by the engine before the end: the file is deleted
         self.n_overruns = 0
         self.n_lost = 0  # frames of silence that should have been audio
+        self.refused_at: float | None = None  # it was not begun: too many wait for the disk
+        self.n_ring_bytes = 0
         self.trouble = ""  # why the disk does not take it; empty if it does
         self._file: soundfile.SoundFile | None = None
         self._n_frames = 0  # on disk
@@ -91,6 +96,10 @@ class AudioFile:
             stamp_flac(self.path, (self._n_frames - 1) // FLAC_BLOCK * FLAC_BLOCK)
 
     def close(self, now: float) -> Closed:
+        raise NotImplementedError
+
+    def refused(self, seconds: float) -> Closed:
+        """What close() would tell of one that was not begun. The disk is not touched."""
         raise NotImplementedError
 
     def _finish(self, now: float) -> float:
@@ -170,6 +179,9 @@ class RecordingFile(AudioFile):
         seconds = self._finish(now)
         return RecordingClosed(self.leg, str(self.path), seconds, self.n_overruns, self.n_lost / self.rate)
 
+    def refused(self, seconds: float) -> RecordingClosed:
+        return RecordingClosed(self.leg, str(self.path), 0.0, 1, seconds)
+
 
 class MessageFile(AudioFile):
     """What the caller says, and how much of it is speech."""
@@ -192,6 +204,9 @@ class MessageFile(AudioFile):
 
     def close(self, now: float) -> MessageClosed:
         return MessageClosed(self.leg, str(self.path), self._finish(now), self._n_loud * SPEECH_S)
+
+    def refused(self, seconds: float) -> MessageClosed:
+        return MessageClosed(self.leg, str(self.path), 0.0, 0.0)
 
 
 def _close(file: soundfile.SoundFile) -> None:
@@ -228,7 +243,7 @@ def _delete(path: Path) -> None:
 
 
 class Recorder:
-    """The thread, and its doors: start(), delete() and poll() for the engine."""
+    """The thread, and its doors: start(), end(), delete() and poll() for the engine."""
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -239,19 +254,34 @@ class Recorder:
         self._wake = threading.Event()
         self._busy_since: float | None = None  # the thread's writing goes on
         self._was_stuck = False
+        self._n_refused = 0  # since the disk has stopped
+        self._n_begun_bytes = self._n_ended_bytes = 0  # of rings; each is one thread's
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def start(self, file: AudioFile, rate: int) -> rings.Ring:
+    def start(self, file: AudioFile, rate: int) -> rings.Ring | None:
         """A ring for a leg whose codec has this rate; what is put into it goes into the file, which the thread
-        opens."""
+        opens. None: the disk has stopped, and too many wait for it. That the file is closed is then told by end()."""
         if file.path.suffix[1:] not in FORMATS:
             raise ValueError(f"{file.path}: recordings are {' or '.join(FORMATS)}")
+        if self.is_stuck() and self._n_begun_bytes - self._n_ended_bytes >= MAX_WAITING_BYTES:
+            file.refused_at = time.monotonic()
+            self._n_refused += 1
+            if self._n_refused == 1:
+                log.error("recordings: too many wait for the disk; calls are not recorded until it answers")
+            return None
         ring = rings.Ring(int(rate * RING_S))
+        file.n_ring_bytes = ring.n_bytes
+        self._n_begun_bytes += ring.n_bytes
         self._started.append((file, ring))
         self._wake.set()
         return ring
+
+    def end(self, file: AudioFile) -> None:
+        """The leg records no more. Nothing where it has a ring: that tells by itself."""
+        if file.refused_at is not None and not file.is_discarded:
+            self._news.append(file.refused(time.monotonic() - file.refused_at))
 
     def delete(self, path: Path) -> None:
         """Delete a file that is closed, soon. A missing one is no error; one that cannot be deleted is logged."""
@@ -269,7 +299,8 @@ class Recorder:
             if self._was_stuck:
                 log.error("recordings: the disk has not answered for %g s; audio is lost until it does", STUCK_S)
             else:
-                log.warning("recordings: the disk answers again")
+                log.warning("recordings: the disk answers again; %d were not begun", self._n_refused)
+                self._n_refused = 0
         news = []
         while self._news:
             news.append(self._news.popleft())
@@ -315,6 +346,7 @@ class Recorder:
 
     def _finish(self, file: AudioFile, now: float) -> None:
         closed = file.close(now)
+        self._n_ended_bytes += file.n_ring_bytes
         if file.is_discarded:
             _delete(file.path)
         else:

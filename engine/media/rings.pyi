@@ -21,6 +21,10 @@ class Ring:
     def __init__(self, n_samples: int) -> None:
         """Room for at least so many samples of both channels."""
 
+    @property
+    def n_bytes(self) -> int:
+        """What it takes of memory once it is full."""
+
     def write(self, left: Samples, right: Samples, rate: int) -> None:
         """For tests: what a tap does with each frame."""
 

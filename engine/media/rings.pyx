@@ -30,6 +30,10 @@ cdef class Ring:
         if self.ring == NULL:
             raise MemoryError
 
+    @property
+    def n_bytes(self):
+        return self.ring.n_words * sizeof(uint32_t)
+
     def write(self, const int16_t[::1] left not None, const int16_t[::1] right not None, uint32_t rate):
         """For tests: what a tap does with a frame."""
         agner_ring_audio(self.ring, &left[0], &right[0], <uint32_t>left.shape[0], rate)

@@ -138,6 +138,7 @@ def test_frozen_writer_never_stalls_the_ring(tmp_path, monkeypatch):
     recorder = module.Recorder(RATE)
     path = Path(tmp_path / "call.wav")
     ring = recorder.start(RecordingFile(1, path, RATE), RATE)
+    assert ring is not None
     samples = tone(CALLER_HZ, 0.02)
     slowest, started = 0.0, time.monotonic()
     for n in range(250):  # 5 s

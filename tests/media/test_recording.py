@@ -14,7 +14,7 @@ import soundfile
 
 from engine.callflow.errors import MediaError
 from engine.callflow.media_news import RecordingClosed
-from engine.media import ports
+from engine.media import ports, recorder
 from engine.sip.endpoint import RECORDABLE
 from tests.media.conftest import AGENT_HZ, CALLER_HZ, MUSIC_HZ, PROMPT_HZ, RATE, option, stall, tones_in
 
@@ -234,6 +234,48 @@ def test_a_recording_that_the_caller_refuses_is_deleted(floor, media, voice, tmp
     assert floor.until(lambda: not other.exists(), 2.0)
     floor.run(0.3)
     assert media.poll() == [] and list(tmp_path.glob("*.wav")) == []
+
+
+@pytest.mark.parametrize("most_bytes", [1 << 16, 1 << 20])
+def test_while_the_disk_is_frozen_no_more_recordings_are_begun_than_memory_is_meant_for(
+    floor, media, voice, tmp_path, monkeypatch, caplog, most_bytes
+):
+    """The first file is a FIFO, which holds the recorder in the kernel. The other limit is the control: all begin."""
+    monkeypatch.setattr(recorder, "MAX_WAITING_BYTES", most_bytes)
+    talk = Talk(floor, media, voice)
+    fifo, paths = tmp_path / "fifo.wav", [tmp_path / f"{n}.wav" for n in range(4)]
+    os.mkfifo(fifo)
+    media.record(CALLER, str(fifo))
+    assert floor.until(media.is_recording_stuck)
+    media.poll()
+    for path in paths:
+        media.record(CALLER, str(path))
+        floor.run(0.2)
+    media.record_message(CALLER, str(tmp_path / "message.wav"))
+    media.stop_message(CALLER)
+    media.stop_record(CALLER)
+    told = {event.path: event for event in media.poll()}
+    is_refused = most_bytes == 1 << 16
+    assert set(told) == ({*map(str, paths), str(tmp_path / "message.wav")} if is_refused else set())
+    assert all(told[str(path)].seconds == 0 for path in paths if is_refused)
+    assert all(told[str(path)].lost_s == pytest.approx(0.2, abs=0.1) for path in paths if is_refused)
+    alarms = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [alarm for alarm in alarms if "disk has not answered" in alarm]
+    assert len([alarm for alarm in alarms if "not recorded" in alarm]) == is_refused
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # who waits to write goes on, and finds no reader
+    fifo.unlink()
+    os.close(reader)
+    assert floor.until(lambda: not media.is_recording_stuck())
+    events = media.poll()
+    assert ("5 were not begun" in caplog.text) is is_refused
+    media.record(CALLER, str(tmp_path / "after.wav"))
+    floor.run(0.5)
+    talk.hang_up()
+    after = str(tmp_path / "after.wav")
+    assert floor.until(lambda: events.extend(media.poll()) or after in [event.path for event in events])
+    (end,) = (event for event in events if event.path == after)
+    assert end.lost_s == 0 and end.seconds == pytest.approx(0.5, abs=0.2)
+    assert all(path.exists() is not is_refused for path in paths)
 
 
 def test_stop_and_record_again_makes_two_files(floor, media, voice, tmp_path):
