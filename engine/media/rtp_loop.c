@@ -2,7 +2,8 @@
  *
  * It wakes every 5 ms and takes what all sockets hold by then, so that one wake-up and one look at the (level-triggered)
  * epoll serve many packets; no descriptor is ever armed again. Audio from queue audios leaves in four groups, 5 ms apart.
- * A frame of 20 ms is a whole number of ticks: a stream is delayed by up to 5 ms, and always by the same.
+ * A frame of 20 ms is a whole number of ticks, so a stream is delayed by up to 5 ms and by the same for long; one that
+ * lands on a tick's edge, by none or all of it.
  * Where there is no leg, it sleeps until there is one.
  */
 #define _GNU_SOURCE
