@@ -55,8 +55,8 @@ class Fared:
 
     @property
     def jitter_ms(self) -> float:
-        """95 of 100 callers had less."""
-        return float(np.percentile([stream["jitter_us"] / 1000 for stream in self.streams], 95))
+        """95 of 100 callers had less; nan: nobody heard anything yet."""
+        return float(np.percentile([stream["jitter_us"] / 1000 for stream in self.streams] or [np.nan], 95))
 
     def __str__(self) -> str:
         return (
