@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST 32768 /* 512 calls a second; of a BYE that comes beyond, PJSIP keeps the transaction */
+#define MOST 32768 /* 512 calls a second; of a BYE beyond, PJSIP keeps the transaction; of an INVITE, nobody does */
 #define MOST_KEY_CHARS 512
 #define MOST_ANSWER_CHARS 4096
 #define KEEP_S 32 /* 64 * T1 */

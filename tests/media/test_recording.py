@@ -105,13 +105,19 @@ def test_agent_leg_cannot_be_recorded(floor, media, voice, tmp_path):
     talk.hang_up()
 
 
-def test_channels_stay_together_through_hold_and_reinvites(floor, media, voice, tmp_path):
-    """The caller hears itself, so both channels carry the same audio: at any time they may differ by 20 ms at most."""
+def record_echo(floor, media, voice, path):
+    """A call that hears itself, recorded from now on; the call, and when now is."""
     talk = Talk(floor, media, voice)
-    path = tmp_path / "call.wav"
     media.record(CALLER, str(path))
     started = time.monotonic()
     media._mixer.join(CALLER, CALLER)
+    return talk, started
+
+
+def test_channels_stay_together_through_hold_and_reinvites(floor, media, voice, tmp_path):
+    """The caller hears itself, so both channels carry the same audio: at any time they may differ by 20 ms at most."""
+    path = tmp_path / "call.wav"
+    talk, started = record_echo(floor, media, voice, path)
     floor.run(0.6)
     for hold in (True, False, False):
         talk.reinvite(hold)
@@ -163,11 +169,8 @@ def test_a_machine_that_stalls_makes_no_recording_longer(floor, media, voice, tm
 @pytest.mark.parametrize("end", ["later", "stop", "hang up"])
 def test_time_without_cpu_is_in_the_recording(floor, media, voice, tmp_path, end):
     """The bridge does not catch up with more than half a second: that is silence of the same length, and counted."""
-    talk = Talk(floor, media, voice)
     path = tmp_path / "call.wav"
-    media.record(CALLER, str(path))
-    started = time.monotonic()
-    media._mixer.join(CALLER, CALLER)
+    talk, started = record_echo(floor, media, voice, path)
     floor.run(0.5)
     before = round((time.monotonic() - started) * RATE)
     stall(1.5)
