@@ -82,9 +82,11 @@ static struct {
     atomic_uint n;
 } ticks;
 static atomic_uint stall_ms; /* of the clock's next sleep, as if there were no CPU */
+static atomic_uint longest_sleep_ms;
 
 pj_status_t pj_thread_sleep(unsigned msec)
 {
+    longest_sleep_ms = PJ_MAX(longest_sleep_ms, msec);
     usleep(1000 * (msec + atomic_exchange(&stall_ms, 0)));
     return PJ_SUCCESS;
 }
@@ -329,6 +331,71 @@ static int dtls_certificate(void)
     return 0;
 }
 
+/* ---- dtls-clock: who reads the last packet of a handshake waits for no thread; who ends a call, for 50 ms at most */
+
+static int n_joined, n_keyed;
+
+pj_status_t pj_thread_join(pj_thread_t *thread)
+{
+    pj_status_t (*real)(pj_thread_t *);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "pj_thread_join");
+    n_joined += thread != pj_thread_this();
+    return real(thread);
+}
+
+static void on_keys(pjmedia_transport *transport, pj_status_t status)
+{
+    PJ_UNUSED_ARG(transport);
+    n_keyed += status == PJ_SUCCESS;
+}
+
+static int dtls_clock(void)
+{
+    const pj_str_t host = pj_str("127.0.0.1");
+    pj_time_val soon = {0, 10};
+    pjmedia_srtp_setting setting;
+    pjmedia_srtp_dtls_nego_param far[2];
+    pjmedia_transport_info info;
+    pjmedia_endpt *endpoint;
+    pjmedia_transport *rtp[2], *srtp[2];
+    char fingerprint[128];
+    pj_size_t length = sizeof(fingerprint);
+    int port = 18992;
+
+    pjmedia_endpt_create2(&pools.factory, NULL, 0, &endpoint);
+    pjmedia_srtp_setting_default(&setting);
+    setting.use = PJMEDIA_SRTP_MANDATORY;
+    setting.keying_count = 1;
+    setting.keying[0] = PJMEDIA_SRTP_KEYING_DTLS_SRTP;
+    setting.cb.on_srtp_nego_complete = &on_keys;
+    for (int i = 0; i < 2; ++i) {
+        while (pjmedia_transport_udp_create2(endpoint, "rtp", &host, port, 0, &rtp[i]) != PJ_SUCCESS)
+            port += 2;
+        pjmedia_transport_srtp_create(endpoint, rtp[i], &setting, &srtp[i]);
+        pjmedia_transport_info_init(&info);
+        pjmedia_transport_get_info(rtp[i], &info);
+        far[!i] = (pjmedia_srtp_dtls_nego_param){.is_role_active = i};
+        far[!i].rem_addr = info.sock_info.rtp_addr_name;
+        far[!i].rem_rtcp = info.sock_info.rtcp_addr_name;
+    }
+    pjmedia_transport_srtp_dtls_get_fingerprint(srtp[0], "SHA-256", fingerprint, &length);
+    for (int i = 0; i < 2; ++i) {
+        far[i].rem_fingerprint = pj_str(fingerprint);
+        pjmedia_transport_media_start(rtp[i], pool, NULL, NULL, 0);
+        pjmedia_transport_srtp_dtls_start_nego(srtp[i], &far[i]);
+    }
+    for (int n = 0; n < 1000 && n_keyed < 2; ++n)
+        pj_ioqueue_poll(pjmedia_endpt_get_ioqueue(endpoint), &soon);
+    for (int n = 0; n < 50; ++n) /* RTCP's, and whatever else comes */
+        pj_ioqueue_poll(pjmedia_endpt_get_ioqueue(endpoint), &soon);
+    printf("%d %d ", n_keyed, n_joined);
+    pjmedia_transport_close(srtp[0]);
+    pjmedia_transport_close(srtp[1]);
+    printf("%d %d\n", n_joined, longest_sleep_ms <= 50);
+    return 0;
+}
+
 /* ---- message-buffers: what is kept of a message that was sent is as long as the message, also where it grows */
 
 static int message_buffers(void)
@@ -391,6 +458,7 @@ int main(int argc, char **argv)
                {"conference-removal", &conference_removal},
                {"deaf-stream", &deaf_stream},
                {"dtls-certificate", &dtls_certificate},
+               {"dtls-clock", &dtls_clock},
                {"message-buffers", &message_buffers},
                {"crypto-lines", &crypto_lines},
                {"rtp-buffers", &rtp_buffers},

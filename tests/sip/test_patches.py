@@ -32,6 +32,7 @@ PROVEN = {
     "crypto-lines": "68 0 1068",  # lines, status, tag of the line that is answered
     "deaf-stream": "5",  # packets heard, of one before the start and four after it
     "dtls-certificate": "0 0",  # status; RSA keys made
+    "dtls-clock": "2 0 4 1",  # sides that have keys; threads waited for until then, to the end; none sleeps for long
     "empty-multipart": "-1",
     "message-buffers": "1 1 9010",  # octets to spare, of a message and of a longer one; its header
     "rtp-buffers": "1",  # a transport takes less than 10 kB
