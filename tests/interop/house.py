@@ -26,6 +26,7 @@ PHONE_PORTS = itertools.count(15701, 2)
 RTP_FROM = 38_000
 AGENTS = (1001, 1002)  # their phones log in
 OUT = "110"  # where lead_out() was called
+RINGING_WITHIN, RING_FOR = "4s", "8s"  # tests/live has less, for phones that are silent; these may take their time
 PASSWORD = "right-horse-battery"
 ENCRYPTION = {
     "baresip": {"sdes": "srtp-mand", "may be": "srtp", "dtls": "dtls_srtp"},
@@ -55,12 +56,13 @@ def settle(folder: Path, **changes: Any) -> Daemon:
     (folder / "both.pem").write_text("".join(Path(file).read_text() for file in files))  # as baresip wants it
     port = next(DAEMON_PORTS)
     sip = {"tls": {"port": port + 1, "certificate": files[0], "key": files[1], "authorities": files[0]}}
-    changes["sip"] = sip | changes.get("sip", {})
+    changes["sip"] = sip | {"ringing within": RINGING_WITHIN} | changes.get("sip", {})
     # baresip 1.0 gives up where SHA-256 is offered, too
     changes["registrar"] = {"algorithms": ["MD5"], "keep alive": "5s", "gone after": 1}
     daemon = Daemon(folder / "daemon", port, RTP_FROM, **changes)
     staff = daemon.folder / "config" / "staff.yaml"
     written = yaml.safe_load(staff.read_text())
+    written["queues"]["support"]["ring for"] = RING_FOR
     for agent in AGENTS:
         written["agents"][agent]["phone"] = "registered"
     staff.write_text(yaml.safe_dump(written, allow_unicode=True))

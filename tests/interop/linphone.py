@@ -4,6 +4,7 @@ Counterpart: Baresip in cli/demo/phones.py, which has the same verbs. Plays a to
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ RTP_FROM = 39_000  # four ports a phone
 CODECS = {"opus": (48000, 2), "speex": (16000, 1), "PCMU": (8000, 1), "PCMA": (8000, 1), "G722": (8000, 1)}
 ALSO = {"speex": (8000, 1), "G729": (8000, 1), "GSM": (8000, 1)}
 Sections = dict[str, dict[str, Any]]  # of its settings
+CERTIFICATES, IDENTITY = ".linphone-usr-crt", "linphone-dtls-default-identity"  # where it looks, for what name
 ESTABLISHED, PAUSED, OVER = "Media streams established", "is now paused", (" ended (", " error.")
 
 
@@ -49,6 +51,9 @@ class Linphone:
         self.folder = folder.resolve() / f"linphone-{user}-{port}"
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / ".local/share/linphone").mkdir(parents=True)  # it does not start without
+        if encryption == "dtls":
+            (self.folder / CERTIFICATES).mkdir()
+            (self.folder / CERTIFICATES / f"{IDENTITY}.pem").write_text(_identity())
         ear.write_tone(self.folder / "says.wav", says, SAYS_S)
         sections = _settings(user, port, transport, address, encryption, certificate) | _codecs(codec)
         sections["auth_info_0"] = {"username": user, "passwd": password}
@@ -140,6 +145,14 @@ class Linphone:
         with contextlib.suppress(BrokenPipeError):
             assert self._process.stdin
             self._process.stdin.close()
+
+
+@functools.cache
+def _identity() -> str:
+    """Key and certificate for DTLS. It would make them at its first call, before it rings: that takes 0.1 to 3 s,
+    depending on luck and on the machine, and a phone that is silent for so long is given up."""
+    command = f"openssl req -x509 -newkey rsa:3072 -nodes -days 2 -subj /CN={IDENTITY} -keyout -"
+    return subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout
 
 
 def _settings(
