@@ -46,7 +46,7 @@
 
 /* Mixing. More than 1 selects the parallel bridge; how many threads share the work is then the daemon's to say at run
  * time (MediaConfig.confThreads). Two: on one thread the bridge, which also encodes and sends every leg's RTP, ends at
- * one core. */
+ * one core. The second has a share only where there is much to mix (conference-idle.patch). */
 #define PJMEDIA_CONF_THREADS            2
 
 /* A stream follows RTP that comes from a new address after this many packets. The default 10 lets a burst of 12 spoofed

@@ -189,6 +189,86 @@ static int conference_listeners(void)
     return 0;
 }
 
+/* ---- conference-idle: a disabled port is next to no work, is heard of no more and again; few sources need one thread */
+
+enum { N_MANY = 4000, N_SOURCES = 40, N_TICKS = 50 };
+static atomic_uint n_barriers, n_frames;
+
+pj_int32_t pj_barrier_wait(pj_barrier_t *barrier, pj_uint32_t flags)
+{
+    pj_int32_t (*real)(pj_barrier_t *, pj_uint32_t);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "pj_barrier_wait");
+    ++n_barriers;
+    return real(barrier, flags);
+}
+
+static pj_status_t count_frame(pjmedia_port *port, pjmedia_frame *frame)
+{
+    (void)port;
+    (void)frame;
+    ++n_frames;
+    return PJ_SUCCESS;
+}
+
+/* The shortest of some ticks, in nanoseconds. */
+static unsigned tick_time(void)
+{
+    pj_int16_t samples[160];
+    unsigned shortest = (unsigned)-1;
+
+    for (int i = 0; i < N_TICKS; ++i) {
+        pjmedia_frame frame = {.buf = samples, .size = sizeof(samples)};
+        pj_timestamp before, after;
+
+        pj_get_timestamp(&before);
+        pjmedia_port_get_frame(pjmedia_conf_get_master_port(conference), &frame);
+        pj_get_timestamp(&after);
+        shortest = PJ_MIN(shortest, pj_elapsed_nanosec(&before, &after));
+    }
+    return shortest;
+}
+
+static int conference_idle(void)
+{
+    static unsigned slots[N_MANY];
+    pjmedia_conf_param param;
+    unsigned enabled_ns, disabled_ns;
+    pjmedia_port *port;
+
+    pjmedia_conf_param_default(&param);
+    param.max_slots = N_MANY + 1;
+    param.sampling_rate = 8000;
+    param.channel_count = 1;
+    param.samples_per_frame = 160;
+    param.bits_per_sample = 16;
+    param.options = PJMEDIA_CONF_NO_DEVICE;
+    param.worker_threads = 1;
+    pjmedia_conf_create2(pool, &param, &conference);
+    for (unsigned i = 0; i < N_MANY; ++i) {
+        pjmedia_null_port_create(pool, 8000, 1, 160, 16, &port);
+        port->put_frame = &count_frame;
+        pjmedia_conf_add_port(conference, pool, port, NULL, &slots[i]);
+    }
+    tick_time(); /* the first takes them in */
+    enabled_ns = tick_time();
+    for (unsigned i = 0; i < N_MANY; ++i)
+        pjmedia_conf_configure_port(conference, slots[i], PJMEDIA_PORT_DISABLE, PJMEDIA_PORT_DISABLE);
+    n_frames = n_barriers = 0;
+    disabled_ns = tick_time();
+    printf("%d %u %u ", disabled_ns * 10 < enabled_ns, n_frames, n_barriers);
+    pjmedia_conf_configure_port(conference, slots[7], PJMEDIA_PORT_ENABLE, PJMEDIA_PORT_DISABLE);
+    tick_time();
+    printf("%u ", n_frames);
+    for (unsigned i = 0; i < N_SOURCES; ++i) {
+        pjmedia_conf_configure_port(conference, slots[i], PJMEDIA_PORT_ENABLE, PJMEDIA_PORT_ENABLE);
+        pjmedia_conf_connect_port(conference, slots[i], slots[(i + 1) % N_SOURCES], 0);
+    }
+    tick_time();
+    printf("%d\n", n_barriers > 0);
+    return 0;
+}
+
 /* ---- deaf-stream: a packet that lies in the socket when the transport starts is heard, and so are those after it */
 
 static volatile int n_heard;
@@ -445,6 +525,30 @@ static int rtp_buffers(void)
     return 0;
 }
 
+/* ---- media-poll: PJMEDIA's thread looks for packets that are not there ten times a second */
+
+static atomic_uint n_polls;
+
+int pj_ioqueue_poll(pj_ioqueue_t *ioqueue, const pj_time_val *timeout)
+{
+    int (*real)(pj_ioqueue_t *, const pj_time_val *);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "pj_ioqueue_poll");
+    ++n_polls;
+    return real(ioqueue, timeout);
+}
+
+static int media_poll(void)
+{
+    pjmedia_endpt *endpoint;
+
+    pjmedia_endpt_create2(&pools.factory, NULL, 1, &endpoint);
+    usleep(500000);
+    printf("%d\n", n_polls >= 1 && n_polls < 10);
+    pjmedia_endpt_destroy2(endpoint);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct {
@@ -454,11 +558,13 @@ int main(int argc, char **argv)
                {"array-header", &array_header},
                {"clock-jump", &clock_jump},
                {"empty-multipart", &empty_multipart},
+               {"conference-idle", &conference_idle},
                {"conference-listeners", &conference_listeners},
                {"conference-removal", &conference_removal},
                {"deaf-stream", &deaf_stream},
                {"dtls-certificate", &dtls_certificate},
                {"dtls-clock", &dtls_clock},
+               {"media-poll", &media_poll},
                {"message-buffers", &message_buffers},
                {"crypto-lines", &crypto_lines},
                {"rtp-buffers", &rtp_buffers},
