@@ -175,6 +175,18 @@ static inline void agner_ring_audio(struct agner_recording_ring *ring, const int
     atomic_store_explicit(&ring->write, write + n_samples, memory_order_release);
 }
 
+/* A frame at `at` of the bridge's time, after what is missing before it; `is_lost`: it is missing as well. */
+static inline void agner_ring_frame(struct agner_recording_ring *ring, uint64_t at, int64_t now_ns, bool is_first,
+                                    const int16_t *left, const int16_t *right, uint32_t n_samples, uint32_t rate,
+                                    bool is_lost)
+{
+    agner_ring_reach(ring, at, now_ns, is_first, n_samples, rate);
+    if (is_lost)
+        agner_ring_lose(ring, n_samples, rate);
+    else
+        agner_ring_audio(ring, left, right, n_samples, rate);
+}
+
 static inline bool agner_ring_is_done(struct agner_recording_ring *ring)
 {
     return atomic_load_explicit(&ring->closing, memory_order_acquire) &&

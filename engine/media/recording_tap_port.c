@@ -26,6 +26,7 @@
 #define THIS_FILE "recording_tap"
 #define SIGNATURE PJMEDIA_SIG_CLASS_PORT_AUD('A', 't')
 #define MAX_QUEUED 4
+#define TRACK_SAMPLES 160u /* taken at once from the tracks */
 
 /* What the engine wants recorded, by pjsua's number of the call. Taps come and go with re-INVITEs; a line stays. */
 static struct line {
@@ -308,21 +309,16 @@ static void pull(struct recording_tap_port *port)
     hear(port, &frame);
 }
 
-/* A frame of both directions, NULL is silence; or, where `is_lost`, one that should have been. */
+/* n samples of both directions, NULL is silence; or, where `is_lost`, some that should have been. */
 static void write_down(struct recording_tap_port *port, pj_uint64_t at, pj_int64_t now_ns, const pj_int16_t *left,
-                       const pj_int16_t *right, pj_bool_t is_lost)
+                       const pj_int16_t *right, unsigned n, pj_bool_t is_lost)
 {
     for (unsigned i = 0; i < AGNER_N_RECORDINGS; ++i) {
-        struct agner_recording_ring *ring = port->rings[i];
-
-        if (!ring)
+        if (!port->rings[i])
             continue;
-        agner_ring_reach(ring, at, now_ns, port->is_first[i], port->n_samples, port->rate);
+        agner_ring_frame(port->rings[i], at, now_ns, port->is_first[i], left, i == AGNER_CALL ? right : NULL, n, port->rate,
+                         is_lost);
         port->is_first[i] = PJ_FALSE;
-        if (is_lost)
-            agner_ring_lose(ring, port->n_samples, port->rate);
-        else
-            agner_ring_audio(ring, left, i == AGNER_CALL ? right : NULL, port->n_samples, port->rate);
     }
 }
 
@@ -334,7 +330,7 @@ static void record(struct recording_tap_port *port, const pjmedia_frame *frame, 
         to_mono(port, frame->buf, port->spare);
         right = port->spare;
     }
-    write_down(port, frame->timestamp.u64, now_ns, left, right, PJ_FALSE);
+    write_down(port, frame->timestamp.u64, now_ns, left, right, port->n_samples, PJ_FALSE);
     if (port->n_queued)
         drop_oldest(port);
 }
@@ -342,11 +338,15 @@ static void record(struct recording_tap_port *port, const pjmedia_frame *frame, 
 /* A frame that the RTP thread has left in the tracks, or what it has left of one that the bridge did not ask for. */
 static void record_track(struct recording_tap_port *port, pj_uint64_t at, pj_int64_t now_ns, pj_bool_t is_missed)
 {
-    pj_int16_t *left = port->queue[0], *right = port->spare;
-    pj_bool_t is_lost = agner_tracks_take(port->tracks, pjmedia_alaw2linear_tab, pjmedia_ulaw2linear_tab, now_ns, left,
-                                          right, port->n_samples);
+    pj_int16_t left[TRACK_SAMPLES], right[TRACK_SAMPLES]; /* every tap's, and so in the CPU's cache */
 
-    write_down(port, at, now_ns, left, right, is_lost || (is_missed && agner_is_silence(left, right, port->n_samples)));
+    for (unsigned done = 0; done < port->n_samples; done += TRACK_SAMPLES) {
+        unsigned n = PJ_MIN(port->n_samples - done, TRACK_SAMPLES);
+        pj_bool_t is_lost = agner_tracks_take(port->tracks, pjmedia_alaw2linear_tab, pjmedia_ulaw2linear_tab, now_ns, left,
+                                              right, n);
+
+        write_down(port, at + done, now_ns, left, right, n, is_lost || (is_missed && agner_is_silence(left, right, n)));
+    }
 }
 
 /* record() where the audio goes past the bridge. After a jump of the bridge's clock the tracks are as far behind. */

@@ -1,11 +1,14 @@
 /* From the RTP thread to the recording: what a leg says, or hears, where the packets go past the conference bridge.
  *
  * One writer (the RTP thread) queues the packets as they come; one reader (the tap's put_frame, whose calls are the
- * recording's clock) places them on its time line by their RTP time stamps and takes a frame at a time. Both directions
- * lie AGNER_TRACK_DELAY behind their arrival, so that what was said at one moment stands at one place on both channels.
- * A packet that comes later than that is silence, as one that never came; a direction whose clock drifts away is placed
- * anew by arrival. What lies too far ahead, after the reader's clock stood still, waits in the queue. A queue that runs
- * full is told as lost, as the ring behind it does.
+ * recording's clock) looks where each belongs by its RTP time stamp, and takes a frame at a time out of those whose time
+ * it is. Both directions lie AGNER_TRACK_DELAY behind their arrival, so that what was said at one moment stands at one
+ * place on both channels. A packet that comes later than that is silence, as one that never came; a direction whose clock
+ * drifts away is placed anew by arrival. What lies too far ahead, after the reader's clock stood still, waits in the
+ * queue. A queue that runs full is told as lost, as the ring behind it does.
+ *
+ * Hundreds of these do not fit into a CPU's cache. So a sample lies in its packet until it is taken, a packet of 20 ms is
+ * three cache lines, and writer and reader each have their own.
  */
 #ifndef AGNER_RTP_TRACK_H
 #define AGNER_RTP_TRACK_H
@@ -16,33 +19,47 @@
 #include <string.h>
 
 #define AGNER_TRACK_RATE 8000
-#define AGNER_TRACK_PACKETS 16u /* a power of two: 320 ms of 20 ms packets */
+#define AGNER_TRACK_PACKETS 16u /* in the queue; a power of two: 320 ms of 20 ms packets */
 #define AGNER_TRACK_BYTES 240u  /* of one; longer ones take several */
 #define AGNER_TRACK_DELAY 480   /* samples: 60 ms */
-#define AGNER_TRACK_WINDOW 1024 /* samples, a power of two: what may lie ahead of the reader */
+#define AGNER_TRACK_WINDOW 1024 /* samples: what may lie ahead of the reader outside the queue, as many packets at most */
 #define AGNER_TRACK_DRIFT 320   /* samples: further from its arrival than that, a direction is placed anew ... */
 #define AGNER_TRACK_PATIENCE (AGNER_TRACK_PACKETS + 1) /* ... after so many packets in a row: a full queue may be late */
 #define AGNER_TRACK_JUMP_S 10   /* a jump of the reader's clock that is longer is a beginning */
+#define AGNER_CACHE_LINE 64
 
 struct agner_track_packet {
-    int64_t at_ns;
+    uint32_t at; /* when it came, in samples */
     uint32_t timestamp, ssrc;
-    uint16_t n;
+    uint8_t n;
     bool is_mu_law;
     uint8_t payload[AGNER_TRACK_BYTES];
 };
 
 struct agner_track {
-    struct agner_track_packet packets[AGNER_TRACK_PACKETS];
-    atomic_uint write, read;
+    _Alignas(AGNER_CACHE_LINE) struct agner_track_packet packets[2 * AGNER_TRACK_PACKETS];
+
+    _Alignas(AGNER_CACHE_LINE) atomic_uint write;
     atomic_uint n_overruns; /* packets that found no room */
 
+    _Alignas(AGNER_CACHE_LINE) atomic_uint seen; /* the reader has looked at those before: out of the queue */
     /* the reader's own */
+    unsigned taken; /* those before lie behind it; at most AGNER_TRACK_PACKETS less than `seen` */
     bool is_placed;
     uint32_t ssrc, next; /* the time stamp of the next sample to take */
     unsigned n_astray, n_overruns_told;
-    int16_t line[AGNER_TRACK_WINDOW]; /* by time stamp modulo its length; silence where nothing came */
+    _Alignas(AGNER_CACHE_LINE) uint32_t starts[AGNER_TRACK_PACKETS]; /* time stamps of the packets from `taken` to `seen` */
 };
+
+static inline struct agner_track_packet *agner_track_packet(struct agner_track *track, unsigned at)
+{
+    return &track->packets[at % (2 * AGNER_TRACK_PACKETS)];
+}
+
+static inline uint32_t agner_track_time(int64_t ns)
+{
+    return (uint32_t)(ns / (1000000000 / AGNER_TRACK_RATE));
+}
 
 /* The writer. */
 static inline void agner_track_put(struct agner_track *track, uint32_t timestamp, uint32_t ssrc, const uint8_t *payload,
@@ -52,16 +69,16 @@ static inline void agner_track_put(struct agner_track *track, uint32_t timestamp
 
     while (n) {
         uint32_t n_now = n < AGNER_TRACK_BYTES ? n : AGNER_TRACK_BYTES;
-        struct agner_track_packet *packet = &track->packets[write % AGNER_TRACK_PACKETS];
+        struct agner_track_packet *packet = agner_track_packet(track, write);
 
-        if (write - atomic_load_explicit(&track->read, memory_order_acquire) == AGNER_TRACK_PACKETS) {
+        if (write - atomic_load_explicit(&track->seen, memory_order_acquire) == AGNER_TRACK_PACKETS) {
             atomic_fetch_add_explicit(&track->n_overruns, 1, memory_order_relaxed);
             return;
         }
-        packet->at_ns = now_ns;
+        packet->at = agner_track_time(now_ns);
         packet->timestamp = timestamp;
         packet->ssrc = ssrc;
-        packet->n = (uint16_t)n_now;
+        packet->n = (uint8_t)n_now;
         packet->is_mu_law = is_mu_law;
         memcpy(packet->payload, payload, n_now);
         atomic_store_explicit(&track->write, ++write, memory_order_release);
@@ -74,17 +91,17 @@ static inline void agner_track_put(struct agner_track *track, uint32_t timestamp
 /* The reader begins: what lies there is of another time. */
 static inline void agner_track_open(struct agner_track *track)
 {
-    atomic_store_explicit(&track->read, atomic_load_explicit(&track->write, memory_order_acquire), memory_order_release);
+    track->taken = atomic_load_explicit(&track->write, memory_order_acquire);
+    atomic_store_explicit(&track->seen, track->taken, memory_order_release);
     track->is_placed = false;
     track->n_overruns_told = atomic_load_explicit(&track->n_overruns, memory_order_relaxed);
-    memset(track->line, 0, sizeof(track->line));
 }
 
-static inline int32_t agner_track_age(const struct agner_track_packet *packet, int64_t now_ns)
+static inline int32_t agner_track_age(const struct agner_track_packet *packet, uint32_t now)
 {
-    int64_t age = (now_ns - packet->at_ns) / 1000 * AGNER_TRACK_RATE / 1000000;
+    int32_t age = (int32_t)(now - packet->at);
 
-    return (int32_t)(age < 0 ? 0 : age > AGNER_TRACK_RATE ? AGNER_TRACK_RATE : age);
+    return age < 0 ? 0 : age > AGNER_TRACK_RATE ? AGNER_TRACK_RATE : age;
 }
 
 static inline void agner_track_place(struct agner_track *track, const struct agner_track_packet *packet, int32_t age)
@@ -93,13 +110,13 @@ static inline void agner_track_place(struct agner_track *track, const struct agn
     track->n_astray = 0;
     track->ssrc = packet->ssrc;
     track->next = packet->timestamp - (uint32_t)(AGNER_TRACK_DELAY - (age < AGNER_TRACK_DELAY ? age : AGNER_TRACK_DELAY));
-    memset(track->line, 0, sizeof(track->line));
 }
 
-/* How many samples of the packet lie ahead of the reader, after placing the direction anew if it must be. */
-static inline int32_t agner_track_ahead(struct agner_track *track, const struct agner_track_packet *packet, int64_t now_ns)
+/* How many samples packet number `at` lies ahead of the reader, after placing the direction anew if it must be. */
+static inline int32_t agner_track_ahead(struct agner_track *track, unsigned at, uint32_t now)
 {
-    int32_t age = agner_track_age(packet, now_ns), ahead = (int32_t)(packet->timestamp - track->next);
+    const struct agner_track_packet *packet = agner_track_packet(track, at);
+    int32_t age = agner_track_age(packet, now), ahead = (int32_t)(packet->timestamp - track->next);
     bool is_astray = ahead < 0 || ahead + age - AGNER_TRACK_DELAY > AGNER_TRACK_DRIFT;
 
     /* Late once is the network, or what waited while nobody had CPU; astray for long is a clock that drifts, and a second
@@ -108,34 +125,47 @@ static inline int32_t agner_track_ahead(struct agner_track *track, const struct 
     if (!track->is_placed || packet->ssrc != track->ssrc || ahead > AGNER_TRACK_RATE ||
         track->n_astray == AGNER_TRACK_PATIENCE) {
         agner_track_place(track, packet, age);
+        track->taken = at; /* what came before has no place any more */
         ahead = (int32_t)(packet->timestamp - track->next);
     }
     return ahead;
+}
+
+/* What of the packet lies in the n samples from `next` on. */
+static inline void agner_track_decode(const struct agner_track *track, const struct agner_track_packet *packet,
+                                      const int16_t *table, int16_t *out, uint32_t n)
+{
+    int32_t begin = (int32_t)(packet->timestamp - track->next), end = begin + packet->n;
+    int32_t from = begin < 0 ? 0 : begin, to = end < (int32_t)n ? end : (int32_t)n;
+
+    for (int32_t i = from; i < to; ++i)
+        out[i] = table[packet->payload[i - begin]];
 }
 
 /* The reader: the next n samples of this direction. The laws' tables decode. */
 static inline void agner_track_take(struct agner_track *track, const int16_t *a_law, const int16_t *mu_law, int64_t now_ns,
                                     int16_t *out, uint32_t n)
 {
-    unsigned read = atomic_load_explicit(&track->read, memory_order_relaxed);
+    unsigned seen = atomic_load_explicit(&track->seen, memory_order_relaxed);
     unsigned write = atomic_load_explicit(&track->write, memory_order_acquire);
 
-    for (; read != write; ++read) {
-        const struct agner_track_packet *packet = &track->packets[read % AGNER_TRACK_PACKETS];
-        const int16_t *decode = packet->is_mu_law ? mu_law : a_law;
-        int32_t ahead = agner_track_ahead(track, packet, now_ns);
+    for (; seen != write && seen - track->taken != AGNER_TRACK_PACKETS; ++seen) {
+        const struct agner_track_packet *packet = agner_track_packet(track, seen);
 
-        if (ahead + (int32_t)packet->n > AGNER_TRACK_WINDOW)
+        if (agner_track_ahead(track, seen, agner_track_time(now_ns)) + packet->n > AGNER_TRACK_WINDOW)
             break;
-        for (int32_t i = ahead < 0 ? -ahead : 0; i < (int32_t)packet->n; ++i)
-            track->line[(packet->timestamp + (uint32_t)i) % AGNER_TRACK_WINDOW] = decode[packet->payload[i]];
+        track->starts[seen % AGNER_TRACK_PACKETS] = packet->timestamp;
     }
-    atomic_store_explicit(&track->read, read, memory_order_release);
-    for (uint32_t i = 0; i < n; ++i) {
-        int16_t *sample = &track->line[(track->next + i) % AGNER_TRACK_WINDOW];
+    atomic_store_explicit(&track->seen, seen, memory_order_release);
+    memset(out, 0, n * sizeof(*out));
+    for (unsigned at = track->taken; at != seen; ++at) {
+        const struct agner_track_packet *packet = agner_track_packet(track, at);
 
-        out[i] = *sample;
-        *sample = 0;
+        if ((int32_t)(track->starts[at % AGNER_TRACK_PACKETS] - track->next) >= (int32_t)n)
+            continue; /* not yet, and so its lines are not touched */
+        agner_track_decode(track, packet, packet->is_mu_law ? mu_law : a_law, out, n);
+        if (at == track->taken && (int32_t)(packet->timestamp + packet->n - track->next) <= (int32_t)n)
+            ++track->taken;
     }
     track->next += n;
 }

@@ -57,8 +57,9 @@ uint32_t compose(struct agner_rtp_in *in, struct agner_rtp_out *out, uint8_t *to
 
 struct agner_track *track_new(void)
 {
-    struct agner_track *track = calloc(1, sizeof(*track));
+    struct agner_track *track = aligned_alloc(AGNER_CACHE_LINE, sizeof(*track));
 
+    memset(track, 0, sizeof(*track));
     agner_track_open(track);
     return track;
 }
