@@ -27,7 +27,7 @@ import soxr
 from engine.callflow.media_news import MessageClosed, RecordingClosed, RecordingTrouble
 from engine.media import rings
 
-EVERY_S = 0.2  # how often the rings are drained
+EVERY_S = 0.5  # how often the rings are drained
 RING_S = 1.5  # how long the thread may stand still before audio is lost
 STAMP_S = 0.5  # how often a file's header is brought up to date, so that it plays after a crash
 RETRY_S = 1.0
