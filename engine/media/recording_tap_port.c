@@ -7,8 +7,7 @@
  * get_frame only while somebody listens to the caller. When nobody does, the tap itself takes the frame: so the caller
  * is always recorded, and the jitter buffer does not fill with old audio that the agent would hear later.
  *
- * Frames the caller sent wait for their put_frame in a short queue, as get and put may come in pairs where the frame
- * lengths of stream and bridge differ.
+ * Frames of the caller wait for their put_frame in a short queue: get and put may come in pairs where frame lengths differ.
  */
 #include "recording_tap_port.h"
 
@@ -22,11 +21,11 @@
 
 #include "key_detector.h"
 #include "rtp_leg.h"
+#include "tap_order.h"
 
 #define THIS_FILE "recording_tap"
 #define SIGNATURE PJMEDIA_SIG_CLASS_PORT_AUD('A', 't')
 #define MAX_QUEUED 4
-#define TRACK_SAMPLES 160u /* taken at once from the tracks */
 
 /* What the engine wants recorded, by pjsua's number of the call. Taps come and go with re-INVITEs; a line stays. */
 static struct line {
@@ -338,10 +337,10 @@ static void record(struct recording_tap_port *port, const pjmedia_frame *frame, 
 /* A frame that the RTP thread has left in the tracks, or what it has left of one that the bridge did not ask for. */
 static void record_track(struct recording_tap_port *port, pj_uint64_t at, pj_int64_t now_ns, pj_bool_t is_missed)
 {
-    pj_int16_t left[TRACK_SAMPLES], right[TRACK_SAMPLES]; /* every tap's, and so in the CPU's cache */
+    pj_int16_t left[AGNER_TRACK_FRAME], right[AGNER_TRACK_FRAME]; /* every tap's, and so in the CPU's cache */
 
-    for (unsigned done = 0; done < port->n_samples; done += TRACK_SAMPLES) {
-        unsigned n = PJ_MIN(port->n_samples - done, TRACK_SAMPLES);
+    for (unsigned done = 0; done < port->n_samples; done += AGNER_TRACK_FRAME) {
+        unsigned n = PJ_MIN(port->n_samples - done, AGNER_TRACK_FRAME);
         pj_bool_t is_lost = agner_tracks_take(port->tracks, pjmedia_alaw2linear_tab, pjmedia_ulaw2linear_tab, now_ns, left,
                                               right, n);
 
@@ -352,6 +351,7 @@ static void record_track(struct recording_tap_port *port, pj_uint64_t at, pj_int
 /* record() where the audio goes past the bridge. After a jump of the bridge's clock the tracks are as far behind. */
 static void record_direct(struct recording_tap_port *port, pj_uint64_t at, pj_int64_t now_ns)
 {
+    agner_take_turn(all_tracks, port->call_id, port, port->rings[AGNER_CALL], port->n_samples);
     if (!port->was_direct || at > port->next_at + AGNER_TRACK_JUMP_S * port->rate) {
         agner_tracks_open(port->tracks);
         port->next_at = at;

@@ -25,6 +25,7 @@
 #define AGNER_TRACK_WINDOW 1024 /* samples: what may lie ahead of the reader outside the queue, as many packets at most */
 #define AGNER_TRACK_DRIFT 320   /* samples: further from its arrival than that, a direction is placed anew ... */
 #define AGNER_TRACK_PATIENCE (AGNER_TRACK_PACKETS + 1) /* ... after so many packets in a row: a full queue may be late */
+#define AGNER_TRACK_FRAME 160u  /* samples: what is best taken at once */
 #define AGNER_TRACK_JUMP_S 10   /* a jump of the reader's clock that is longer is a beginning */
 #define AGNER_CACHE_LINE 64
 
