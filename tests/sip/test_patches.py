@@ -2,12 +2,13 @@
 
 Against upstream's 2.17 as it is, they fail: 6 names asked for, 1 byte behind the buffer, no tick left out and a
 timestamp that is 1,480 ms behind, 200 waits in 50 ticks for threads that have nothing to do and half the time of a
-tick for disabled ports, a port of 84 kB, a connected port, 1 packet of 5 heard, an RSA key, 50 looks, a length of
-70004, 16,000 octets to spare, a transport of 13 kB, no port found. crypto-lines alone passes there too: what the
-surplus overwrites is the compiler's choice, and in our build it is a buffer that is not yet in use. rtp-port-search is
-played by a call, as any caller can. dropped-message adds what the gate needs: test_gate.py counts and bans the sender
-of garbage. closed-connection is in test_connections.py, comfort-noise in tests/live/test_comfort_noise.py, invite-end
-in test_repeats.py, large-requests in test_large_requests.py, server-name in test_server_names.py.
+tick for disabled ports, a port of 84 kB, a connected port, 1 packet of 5 heard, an RSA key, 4 waits for threads that
+sleep for 250 ms, 50 looks, a length of 70004, 16,000 octets to spare, a transport of 13 kB, no port found. crypto-lines
+alone passes there too: what the surplus overwrites is the compiler's choice, and in our build it is a buffer that is
+not yet in use. rtp-port-search is played by a call, as any caller can. dropped-message adds what the gate needs:
+test_gate.py counts and bans the sender of garbage. closed-connection is in test_connections.py, comfort-noise in
+tests/live/test_comfort_noise.py, invite-end in test_repeats.py, large-requests in test_large_requests.py, server-name
+in test_server_names.py.
 """
 
 import json
