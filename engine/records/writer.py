@@ -1,11 +1,12 @@
 """The records room's door: records in, rows out, in a thread of its own. Counterpart: class Records in engine/doors.py.
 
-The engine's side only puts a record into a queue. The thread takes what came within a fifth of a second, makes rows
-of it and stores them in one transaction; store.py keeps what the database does not take. Should a call into the
-database hang, a second thread empties the queue into the journal, so that memory stays bounded.
+The engine's side only puts a record into a queue. The thread takes what came within a fifth of a second, or half a
+second where records come all the time, makes rows of it and stores them in one transaction; store.py keeps what the
+database does not take. Should a call into the database hang, a second thread empties the queue into the journal, so
+that memory stays bounded.
 
 What somebody was promised (a callback, a message) goes to the journal at once, by one write into the page cache: a
-kill in that fifth of a second must not break it.
+kill in that half second must not break it.
 """
 
 import logging
@@ -39,6 +40,7 @@ class Pace:
     """How long the thread waits, in seconds, and how many records may wait in memory."""
 
     batch_s: float = 0.2  # gather records for one transaction
+    every_s: float = 0.5  # from one transaction to the next, which costs as much as a dozen rows
     retry_s: float = 0.2  # after a failure, doubled with each further one
     retry_most_s: float = 5.0
     stuck_s: float = 5.0  # a database silent for longer is not healthy
@@ -70,6 +72,7 @@ class Records:
         self._n_in = self._n_unfit = 0
         self._in_hand: list[Row] = []
         self._busy_since: float | None = None
+        self._gathered_at = float("-inf")
         self._was_stuck = False
         self._closing = Event()
         self._crowded = Event()
@@ -193,7 +196,8 @@ class Records:
             first = self._inbox.get(timeout=wait_s) if wait_s is None or wait_s > 0 else self._inbox.get_nowait()
         except Empty:
             return []
-        self._closing.wait(self._pace.batch_s)
+        self._closing.wait(max(self._pace.batch_s, self._gathered_at + self._pace.every_s - time.monotonic()))
+        self._gathered_at = time.monotonic()
         return [*self._rows(first), *self._drain(ROWS_A_ROUND)]
 
     def _drain(self, most: int) -> list[Row]:

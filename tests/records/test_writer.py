@@ -15,7 +15,7 @@ from engine.records.writer import Pace, Records
 from tests.records import made
 from tests.records.flaky import flaky_sqlite
 
-FAST = Pace(batch_s=0.01, retry_s=0.02, retry_most_s=0.1, stuck_s=0.3)
+FAST = Pace(batch_s=0.01, every_s=0.01, retry_s=0.02, retry_most_s=0.1, stuck_s=0.3)
 ROOT = Path(__file__).parents[2]
 
 
@@ -124,7 +124,7 @@ def test_a_database_frozen_at_the_stop_leaves_rows_for_the_next_start(database):
 
 def test_a_database_that_hangs_makes_the_queue_spill_to_the_journal(database):
     with flaky_sqlite() as flaky:
-        pace = Pace(batch_s=0.01, retry_s=0.02, stuck_s=0.2, max_waiting=100)
+        pace = Pace(batch_s=0.01, every_s=0.01, retry_s=0.02, stuck_s=0.2, max_waiting=100)
         records = open_records(database, pace)
         records.open_cdr(made.opened("first"))
         until(lambda: records.pending() == 0)
