@@ -138,20 +138,24 @@ static void take_posted(void)
     }
 }
 
+static void leave_out(struct agner_rtp_leg **at)
+{
+    struct agner_rtp_leg *leg = *at;
+
+    *at = leg->next_fed;
+    leg->is_fed = false;
+    pj_grp_lock_dec_ref(leg->transport->grp_lock);
+}
+
 static void feed(unsigned group, int64_t now_ns)
 {
     struct agner_rtp_leg **at = &loop.fed[group];
 
     while (*at) {
-        struct agner_rtp_leg *leg = *at;
-
-        if (agner_leg_feed(leg, now_ns)) {
-            at = &leg->next_fed;
-            continue;
-        }
-        *at = leg->next_fed;
-        leg->is_fed = false;
-        pj_grp_lock_dec_ref(leg->transport->grp_lock);
+        if (agner_leg_feed(*at, now_ns))
+            at = &(*at)->next_fed;
+        else
+            leave_out(at);
     }
 }
 
@@ -211,6 +215,9 @@ static int run(void *arg)
         group = (group + 1) % N_GROUPS;
     }
     take_posted();
+    for (group = 0; group < N_GROUPS; ++group)
+        while (loop.fed[group])
+            leave_out(&loop.fed[group]);
     return 0;
 }
 
