@@ -10,6 +10,7 @@
 #include "queue_audio_port.h"
 
 #define MAX_PAYLOAD 1024
+#define CACHE_LINE 64    /* octets; x86-64 and most ARM */
 #define COMFORT_NOISE 13 /* payload type, RFC 3551 section 6 */
 #define FRAME 160        /* samples of queue audio, and of silence: 20 ms at 8 kHz */
 /* A far side that changes its address without a word (a NAT that forgot it) is followed when nothing came from the old
@@ -65,7 +66,7 @@ void agner_leg_send(struct agner_rtp_leg *leg, struct agner_rtp_head *head, uint
     packet[3] = (uint8_t)head->sequence;
     agner_write32(packet + 4, head->timestamp);
     agner_write32(packet + 8, head->ssrc);
-    agner_rtp_put(leg->rtp_socket, packet, AGNER_RTP_HEADER + n_payload, &leg->remote);
+    agner_line_send(leg, packet, AGNER_RTP_HEADER + n_payload);
     report_if_due(leg, now_ns);
     if (length && leg->tracks && atomic_load_explicit(&leg->tracks->is_recorded, memory_order_relaxed) &&
         leg->sends_from != AGNER_FROM_BRIDGE)
@@ -78,6 +79,7 @@ void agner_leg_send(struct agner_rtp_leg *leg, struct agner_rtp_head *head, uint
 static void go_to(struct agner_rtp_leg *leg, const pj_sockaddr *address)
 {
     pthread_mutex_lock(&leg->sending);
+    agner_line_close(leg);
     pj_sockaddr_cp(&leg->remote, address);
     pj_sockaddr_cp(&leg->remote_rtcp, address);
     if (!leg->has_rtcp_mux)
@@ -244,6 +246,14 @@ static void take_rtcp(struct agner_rtp_leg *leg, uint8_t *packet, uint32_t size,
     pthread_mutex_unlock(&leg->sending);
     if (leg->on_rtcp)
         leg->on_rtcp(leg->user, packet, (pj_ssize_t)size);
+}
+
+void agner_leg_fetch(const struct agner_rtp_leg *leg)
+{
+    const char *at = leg ? (const char *)&leg->receiving : NULL;
+
+    for (; at && at < (const char *)(leg + 1); at += CACHE_LINE)
+        __builtin_prefetch(at);
 }
 
 void agner_leg_receive(struct agner_rtp_leg *leg, bool is_rtcp, int64_t now_ns)

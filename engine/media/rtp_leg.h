@@ -42,12 +42,14 @@ struct agner_rtp_leg {
     atomic_bool is_from_sdp, rtcp_is_from_sdp;      /* the last packet; read without a lock */
     bool has_heard_remote;
     enum agner_source source;
-    struct agner_rtp_leg *to; /* the leg that hears this one directly */
+    _Atomic(struct agner_rtp_leg *) to; /* the leg that hears this one directly */
     uint16_t n_hidden;        /* packets that went past the stream, which is to see no gap */
     uint32_t n_foreign;       /* packets from a third address */
 
     pthread_mutex_t sending;
     enum agner_source sends_from;
+    int line; /* see rtp_line.c; -1: there is none */
+    unsigned n_before_line;
     uint64_t sends; /* number of the source: streams, relays and queue audios are counted together */
     struct agner_rtp_out out;
     struct agner_rtp_in in;
@@ -133,6 +135,8 @@ void agner_loop_post(struct agner_rtp_leg *leg);
 
 /* rtp_leg.c */
 void agner_leg_tables(void);
+/* Fetch what a packet touches of the leg into the caches. NULL: nothing. */
+void agner_leg_fetch(const struct agner_rtp_leg *leg);
 /* One packet of the socket, if there is one. */
 void agner_leg_receive(struct agner_rtp_leg *leg, bool is_rtcp, int64_t now_ns);
 /* The next frame of its queue audio. False: it has none any more. */
@@ -141,6 +145,11 @@ bool agner_leg_feed(struct agner_rtp_leg *leg, int64_t now_ns);
 void agner_leg_send(struct agner_rtp_leg *leg, struct agner_rtp_head *head, uint8_t type, uint8_t *packet,
                     uint32_t n_payload, uint32_t length, int64_t now_ns);
 void agner_rtp_put(int socket, const void *packet, size_t size, const pj_sockaddr *to);
+
+/* rtp_line.c. Under `sending`: RTP to `remote`. */
+void agner_line_send(struct agner_rtp_leg *leg, const void *packet, size_t size);
+/* Under `sending`: `remote` changes, or nothing is sent any more. */
+void agner_line_close(struct agner_rtp_leg *leg);
 
 /* rtp_transport.c: the leg of this transport, or of the one under its SRTP; NULL: it is PJMEDIA's alone. */
 struct agner_rtp_leg *agner_leg_under(pjmedia_transport *transport);

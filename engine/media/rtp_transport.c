@@ -25,6 +25,8 @@ static void look(struct agner_rtp_leg *leg)
         agner_loop_read(leg);
     else if (!is_wanted && leg->is_read)
         agner_loop_leave(leg);
+    if (!is_wanted)
+        agner_line_close(leg);
     leg->is_read = is_wanted;
 }
 
@@ -54,6 +56,7 @@ static pj_status_t attach(pjmedia_transport *transport, void *user, const pj_soc
     if (!leg->has_heard_remote || pj_sockaddr_cmp(&leg->sdp, &sdp) != 0) {
         pj_sockaddr_cp(&leg->sdp, &sdp);
         pj_sockaddr_cp(&leg->sdp_rtcp, &sdp_rtcp);
+        agner_line_close(leg);
         pj_sockaddr_cp(&leg->remote, &sdp);
         pj_sockaddr_cp(&leg->remote_rtcp, &sdp_rtcp);
         leg->has_heard_remote = false;
@@ -224,7 +227,7 @@ static pj_status_t take_over(pjmedia_transport *transport)
     leg->transport = transport;
     leg->rtp_socket = (int)info.sock_info.rtp_sock;
     leg->rtcp_socket = (int)info.sock_info.rtcp_sock;
-    leg->call_id = leg->slot = -1;
+    leg->call_id = leg->slot = leg->line = -1;
     pthread_mutexattr_init(&recursive);
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&leg->receiving, &recursive);

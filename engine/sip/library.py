@@ -33,7 +33,8 @@ _SRTP = {
     "required": (pj.PJMEDIA_SRTP_MANDATORY, [SDES, DTLS]),
     "required by dtls": (pj.PJMEDIA_SRTP_MANDATORY, [DTLS, SDES]),
 }
-SPARE_DESCRIPTORS = 1024  # beside RTP, RTCP and a recording for each leg: SIP connections, database, traces
+DESCRIPTORS_A_LEG = 4  # two sockets for RTP, one for RTCP, a recording
+SPARE_DESCRIPTORS = 1024  # beside those of legs: SIP connections, database, traces
 MOST_DESCRIPTORS = 65536
 LOG_LEVEL = 2  # errors and warnings; filtered in C, before a message is formatted
 
@@ -75,7 +76,7 @@ def raise_descriptors(limits: settings.Limits) -> list[str]:
     """As many files and sockets as the system lets this process have. Where accept() finds none left, PJSIP stops
     listening for good, so there must be enough for every connection that it would take."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < (wanted := (2 + 1) * limits.n_legs + SPARE_DESCRIPTORS):
+    if hard != resource.RLIM_INFINITY and hard < (wanted := DESCRIPTORS_A_LEG * limits.n_legs + SPARE_DESCRIPTORS):
         return [
             f"limits.max_calls {limits.max_calls} needs {wanted} file descriptors, and this process may have {hard}"
             " (ulimit -Hn; LimitNOFILE of systemd)"

@@ -83,6 +83,17 @@ class Account(pj.Account):
         line.answer(option(200))
 
 
+def account_at(address: str, told: str = "") -> pj.AccountConfig:
+    """`address` of its RTP ("": any), and what SDP tells if that is another."""
+    account = pj.AccountConfig()
+    account.idUri = "sip:floor@127.0.0.1"
+    # Else each call out asks for the address of our host name, which takes 5 s where no name server answers.
+    account.mediaConfig.ipv6Use = pj.PJSUA_IPV6_DISABLED
+    rtp = account.mediaConfig.transportConfig
+    rtp.port, rtp.portRange, rtp.boundAddress, rtp.publicAddress = 17100, 800, address, told
+    return account
+
+
 class Floor:
     """The pjsua library, its loop, and calls through it."""
 
@@ -104,15 +115,9 @@ class Floor:
         self.endpoint.libStart()
         self.endpoint.audDevManager().setNullDev()
         self.set_codec("PCMA/8000/1")
-        account = pj.AccountConfig()
-        account.idUri = "sip:floor@127.0.0.1"
-        # Else each call out asks for the address of our host name, which takes 5 s where no name server answers.
-        account.mediaConfig.ipv6Use = pj.PJSUA_IPV6_DISABLED
-        rtp = account.mediaConfig.transportConfig
-        rtp.port, rtp.portRange, rtp.boundAddress = 17100, 800, "127.0.0.1"
         self.account = Account()
         self.account.floor = self
-        self.account.create(account)
+        self.account.create(account_at("127.0.0.1"))
         self.incoming: list[Line] = []
 
     def set_codec(self, wanted: str) -> None:

@@ -58,9 +58,10 @@ class RawPhone:
         )
         answer = self._request("INVITE", sdp)
         self._request("ACK")
+        address = re.search(r"^c=IN IP4 (\S+)\r$", answer, re.MULTILINE)
         ports = re.search(r"^m=audio (\d+) ", answer, re.MULTILINE)
-        assert ports, answer
-        self.far = (HOST, int(ports[1]))
+        assert address and ports, answer
+        self.far = (address[1], int(ports[1]))
         return answer
 
     def hang_up(self) -> None:
@@ -128,10 +129,11 @@ class RawPhone:
         return found
 
     def heard(self) -> list[Packet]:
-        """What has come since it was last asked."""
+        """What has come since it was last asked, all of it from where the SDP says."""
         packets = []
         while select.select([self.rtp], [], [], 0)[0]:
-            data = self.rtp.recv(2048)
+            data, source = self.rtp.recvfrom(2048)
+            assert source == self.far
             byte, sequence, timestamp, ssrc = struct.unpack("!xBHII", data[:12])
             packets.append(Packet(bool(byte & 0x80), byte & 0x7F, sequence, timestamp, ssrc, data[12:]))
         return packets

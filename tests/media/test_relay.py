@@ -316,7 +316,7 @@ def test_time_without_cpu_is_in_the_recording_of_a_relay(floor, talk, media, tmp
     media.stop_record(CALLER)
     seconds = time.monotonic() - began
     (closed,) = floor.news(media)
-    assert closed.seconds == pytest.approx(seconds, abs=0.1) and closed.n_overruns == 1
+    assert closed.seconds == pytest.approx(seconds, abs=0.1) and closed.n_overruns >= 1
     assert closed.lost_s == pytest.approx(1.5, abs=0.15)
     said = [np.flatnonzero(channel == level) for channel in soundfile.read(path, dtype="int16")[0].T]
     gaps = [int(np.argmax(np.diff(places))) for places in said]
