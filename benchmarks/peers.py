@@ -1,14 +1,16 @@
 """`make bench-peers`: the same scenarios, phones and audio on Agner and on Asterisk, and the ratio of the figures.
 
-A step measures one goal of the project, or two. It runs on both in turn, so that both meet the same machine. The last
-line of stdout is one JSON object; each step is also kept in var/bench/peers.jsonl.
+A step measures one goal of the project, or two. It runs on both in turn, so that both meet the same machine; with
+several rounds each figure is the median of them, as what a machine gives for one second of CPU time differs from minute
+to minute. The last line of stdout is one JSON object; each step is also kept in var/bench/peers.jsonl.
 """
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -22,6 +24,7 @@ from benchmarks.layout import Layout, SwitchError
 from benchmarks.scenario import Scenario
 
 Result = dict[str, Any]
+Found = dict[str, dict[str, list[Result]]]  # step -> switch -> a result for each round
 MAY_FAIL = 0.01  # of the calls
 SWITCHES: dict[str, MakeSwitch] = {
     "agner": lambda layout, scenario: Daemon(layout, scenario),
@@ -91,10 +94,9 @@ STEPS: dict[str, tuple[str, dict[str, Any], list[Figure]]] = {
 }  # fmt: skip
 
 
-def measure(step: str, base: Scenario, output: Path) -> dict[str, Result]:
-    """The step on each switch in turn; a result each. Ends after an interrupted one."""
+def measure(step: str, base: Scenario, output: Path, found: Found) -> bool:
+    """The step on each switch in turn; a result each, into `found`. False, and at an end, after an interrupted one."""
     name, changes, _figures = STEPS[step]
-    found: dict[str, Result] = {}
     for switch, make in SWITCHES.items():
         if name:
             (scenario,) = reading.load([name])
@@ -102,15 +104,15 @@ def measure(step: str, base: Scenario, output: Path) -> dict[str, Result]:
         else:
             result = capacity.search(step, _trial(make, switch), base)
         report.say(f"{step} on {switch}: {_in_short(step, result)}", lasting=True)
-        found[switch] = result
+        found.setdefault(step, {}).setdefault(switch, []).append(result)
         kept = {"step": step, "switch": switch, "machine": machine.describe()} | result
         kept.pop("course", None)
         output.mkdir(parents=True, exist_ok=True)
         with (output / "peers.jsonl").open("a") as lines:
             lines.write(json.dumps(kept) + "\n")
         if result["interrupted"]:
-            break
-    return found
+            return False
+    return True
 
 
 def _trial(make: MakeSwitch, switch: str) -> capacity.Trial:
@@ -129,31 +131,32 @@ def _in_short(step: str, result: Result) -> str:
     return figures + (f" ({'; '.join(told)})" if told else "")
 
 
-def earlier(output: Path) -> dict[str, dict[str, Result]]:
-    """The last result of each step and switch that this commit has kept."""
+def earlier(output: Path) -> Found:
+    """What this commit has kept, whole."""
     commit = machine.describe()["commit"]
-    found: dict[str, dict[str, Result]] = {}
+    found: Found = {}
     file = output / "peers.jsonl"
     for line in file.read_text().splitlines() if file.is_file() else ():
         result = json.loads(line)
-        if result["machine"]["commit"] == commit:
-            found.setdefault(result["step"], {})[result["switch"]] = result
+        if result["machine"]["commit"] == commit and not result["interrupted"]:
+            found.setdefault(result["step"], {}).setdefault(result["switch"], []).append(result)
     return found
 
 
-def compare(found: dict[str, dict[str, Result]]) -> list[dict[str, Any]]:
+def compare(found: Found) -> list[dict[str, Any]]:
     """A line for each figure: both values, their ratio, the goal, and whether Agner reached it.
 
     A switch that lost a part of its calls did other work, or none: there is no ratio then.
     """
     lines = []
     for step, (_name, _changes, figures) in STEPS.items():
-        ours, theirs = found.get(step, {}).get("agner"), found.get(step, {}).get("asterisk")
-        if ours is None:
+        ours, theirs = found.get(step, {}).get("agner", []), found.get(step, {}).get("asterisk", [])
+        if not ours:
             continue
         for figure in figures:
-            mine, other = figure.of(ours), figure.of(theirs) if theirs else None
-            ratio = mine / other if mine is not None and other and _carried(ours) and _carried(theirs) else None
+            mine, other = _median(figure, ours), _median(figure, theirs)
+            have_carried = all(map(_carried, [*ours, *theirs]))
+            ratio = mine / other if mine is not None and other and have_carried else None
             lines.append(
                 {"figure": figure.name, "agner": mine, "asterisk": other, "ratio": round(ratio, 3) if ratio else None}
                 | {"goal": _goal(figure), "reached": _reached(figure, mine, ratio)}
@@ -161,8 +164,13 @@ def compare(found: dict[str, dict[str, Result]]) -> list[dict[str, Any]]:
     return lines
 
 
-def _carried(result: Result | None) -> bool:
-    return result is not None and result.get("n_failed", 0) <= MAY_FAIL * result.get("n_calls", 0)
+def _median(figure: Figure, results: Sequence[Result]) -> float | None:
+    values = [value for result in results if (value := figure.of(result)) is not None]
+    return median(values) if values else None
+
+
+def _carried(result: Result) -> bool:
+    return bool(result.get("n_failed", 0) <= MAY_FAIL * result.get("n_calls", 0))
 
 
 def _goal(figure: Figure) -> str:
@@ -207,28 +215,32 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
+def _to_do(steps: Sequence[str], rounds: int, found: Found) -> Iterator[str]:
+    for step in steps:
+        n_done = min(len(found.get(step, {}).get(switch, [])) for switch in SWITCHES)
+        yield from [step] * (rounds - n_done)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("steps", metavar="[STEP]...", nargs=-1, type=click.Choice(list(STEPS)))
 @click.option("--codec", default="PCMA", type=click.Choice(["PCMA", "PCMU"]), help="Of both legs.", show_default=True)
+@click.option("--rounds", default=1, type=click.IntRange(1), help="How often each step runs.", show_default=True)
 @click.option("--resume", is_flag=True, help="Leave out what this commit has measured, and put it into the table.")
 @click.option("--output", default=OUTPUT, type=click.Path(file_okay=False, path_type=Path), help="Where results go.")
-def main(steps: tuple[str, ...], codec: str, resume: bool, output: Path) -> None:
+def main(steps: tuple[str, ...], codec: str, rounds: int, resume: bool, output: Path) -> None:
     """Agner beside Asterisk 22 on this machine, as root. All steps take some 20 minutes.
 
     Asterisk is installed into a folder of the cache the first time; nothing outside it changes.
     Steps: bridged, recorded, waiting, busy, free, rush, set-up, start; calls and rate search for the most that each
-    carries.
+    carries. CPU time differs by a seventh from run to run: --rounds 3 tells more.
     """
     (base,) = reading.load(["steady"])
     base = replace(base, codec=codec)
     found = earlier(output) if resume else {}
     try:
         asterisk.install(lambda text: report.say(text, lasting=True))
-        for step in steps or STEPS:
-            if set(found.get(step, {})) == set(SWITCHES):
-                continue
-            found[step] = measure(step, base, output)
-            if any(result["interrupted"] for result in found[step].values()):
+        for step in _to_do(steps or tuple(STEPS), rounds, found):
+            if not measure(step, base, output, found):
                 break
     except (SwitchError, OSError) as error:
         report.progress_done()

@@ -1,11 +1,12 @@
 """Scenarios as data, the verdict, the search and the comparison: made results with a known answer, nothing runs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import capacity, peers, plot, reading, report, verdict
+from benchmarks import capacity, machine, peers, plot, reading, report, verdict
 from benchmarks.scenario import Scenario
 from engine.config import Complaints
 
@@ -184,8 +185,8 @@ def test_an_interrupted_search_keeps_what_it_had() -> None:
 def test_the_ratio_is_held_against_the_goal() -> None:
     ours, theirs = result(cpu={"engine_cpu_s_per_1000_call_s": 0.9}), result(cpu={"engine_cpu_s_per_1000_call_s": 3.0})
     found = {
-        "bridged": {"agner": ours, "asterisk": theirs},
-        "calls": {"agner": {"best": 700}, "asterisk": {"best": 200}},
+        "bridged": {"agner": [ours], "asterisk": [theirs]},
+        "calls": {"agner": [{"best": 700}], "asterisk": [{"best": 200}]},
     }
     cpu, memory, calls = peers.compare(found)
     assert (cpu["ratio"], cpu["reached"], cpu["goal"]) == (0.3, True, "<= 0.33x")
@@ -193,15 +194,32 @@ def test_the_ratio_is_held_against_the_goal() -> None:
     assert (calls["ratio"], calls["reached"], calls["goal"]) == (3.5, False, ">= 3.00x, >= 1000")
 
 
+def test_of_several_rounds_the_median_counts() -> None:
+    ours, theirs = (
+        [result(cpu={"engine_cpu_s_per_1000_call_s": one}) for one in row] for row in ((0.7, 0.9, 0.8), (3.0, 2.4, 2.5))
+    )
+    (cpu, _memory) = peers.compare({"bridged": {"agner": ours, "asterisk": theirs}})
+    assert (cpu["agner"], cpu["asterisk"], cpu["ratio"]) == (0.8, 2.5, 0.32)
+
+
+def test_what_an_earlier_run_kept_counts_as_rounds(tmp_path: Path) -> None:
+    kept = [("agner", False), ("asterisk", False), ("agner", True)]
+    rows = [{"step": "bridged", "switch": one, "machine": machine.describe(), "interrupted": cut} for one, cut in kept]
+    (tmp_path / "peers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = peers.earlier(tmp_path)
+    assert {switch: len(results) for switch, results in found["bridged"].items()} == {"agner": 1, "asterisk": 1}
+    assert list(peers._to_do(["bridged", "waiting"], 2, found)) == ["bridged", "waiting", "waiting"]
+
+
 def test_a_peer_that_was_not_measured_decides_nothing() -> None:
-    (line, _memory) = peers.compare({"bridged": {"agner": result(cpu={"engine_cpu_s_per_1000_call_s": 0.9})}})
+    (line, _memory) = peers.compare({"bridged": {"agner": [result(cpu={"engine_cpu_s_per_1000_call_s": 0.9})]}})
     assert (line["ratio"], line["reached"]) == (None, None)
 
 
 def test_a_peer_that_lost_its_calls_is_no_measure() -> None:
     ours = result(cpu={"engine_cpu_s_per_1000_call_s": 0.9})
     theirs = result(cpu={"engine_cpu_s_per_1000_call_s": 10.0}, n_calls=640, n_failed=430)
-    (line, _memory) = peers.compare({"bridged": {"agner": ours, "asterisk": theirs}})
+    (line, _memory) = peers.compare({"bridged": {"agner": [ours], "asterisk": [theirs]}})
     assert (line["asterisk"], line["ratio"], line["reached"]) == (10.0, None, None)
 
 
