@@ -10,7 +10,6 @@
 #include "queue_audio_port.h"
 
 #define MAX_PAYLOAD 1024
-#define CACHE_LINE 64    /* octets; x86-64 and most ARM */
 #define COMFORT_NOISE 13 /* payload type, RFC 3551 section 6 */
 #define FRAME 160        /* samples of queue audio, and of silence: 20 ms at 8 kHz */
 /* A far side that changes its address without a word (a NAT that forgot it) is followed when nothing came from the old
@@ -252,7 +251,7 @@ void agner_leg_fetch(const struct agner_rtp_leg *leg)
 {
     const char *at = leg ? (const char *)&leg->receiving : NULL;
 
-    for (; at && at < (const char *)(leg + 1); at += CACHE_LINE)
+    for (; at && at < (const char *)(leg + 1); at += AGNER_CACHE_LINE)
         __builtin_prefetch(at);
 }
 

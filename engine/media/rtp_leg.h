@@ -42,14 +42,14 @@ struct agner_rtp_leg {
     atomic_bool is_from_sdp, rtcp_is_from_sdp;      /* the last packet; read without a lock */
     bool has_heard_remote;
     enum agner_source source;
-    _Atomic(struct agner_rtp_leg *) to; /* the leg that hears this one directly */
-    uint16_t n_hidden;        /* packets that went past the stream, which is to see no gap */
-    uint32_t n_foreign;       /* packets from a third address */
+    _Atomic(struct agner_rtp_leg *) to; /* the leg that hears this one directly; the RTP thread peeks without a lock */
+    uint16_t n_hidden;                  /* packets that went past the stream, which is to see no gap */
+    uint32_t n_foreign;                 /* packets from a third address */
 
     pthread_mutex_t sending;
     enum agner_source sends_from;
-    int line; /* see rtp_line.c; -1: there is none */
-    unsigned n_before_line;
+    int line;               /* see rtp_line.c; -1: there is none */
+    unsigned n_before_line; /* packets to `remote`, until there may be one */
     uint64_t sends; /* number of the source: streams, relays and queue audios are counted together */
     struct agner_rtp_out out;
     struct agner_rtp_in in;

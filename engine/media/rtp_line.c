@@ -48,7 +48,7 @@ static int open_line(int rtp_socket, const pj_sockaddr *far)
 {
     struct sockaddr_in own;
     socklen_t size = sizeof(own);
-    int line = -1;
+    int line;
     bool is_bound;
 
     if (far->addr.sa_family != AF_INET || getsockname(rtp_socket, (struct sockaddr *)&own, &size) < 0 ||
