@@ -24,7 +24,7 @@
 #define AGNER_TRACK_DELAY 480   /* samples: 60 ms */
 #define AGNER_TRACK_WINDOW 1024 /* samples: what may lie ahead of the reader outside the queue, as many packets at most */
 #define AGNER_TRACK_DRIFT 320   /* samples: further from its arrival than that, a direction is placed anew ... */
-#define AGNER_TRACK_PATIENCE (AGNER_TRACK_PACKETS + 1) /* ... after so many packets in a row: a full queue may be late */
+#define AGNER_TRACK_PATIENCE (AGNER_TRACK_PACKETS + 2) /* ... after so many packets in a row: a full queue may be late */
 #define AGNER_TRACK_FRAME 160u  /* samples: what is best taken at once */
 #define AGNER_TRACK_JUMP_S 10   /* a jump of the reader's clock that is longer is a beginning */
 #define AGNER_CACHE_LINE 64
@@ -49,6 +49,7 @@ struct agner_track {
     bool is_placed;
     uint32_t ssrc, next; /* the time stamp of the next sample to take */
     unsigned n_astray, n_overruns_told;
+    uint32_t waits_since; /* when a packet that lies too far ahead was last counted as astray */
     _Alignas(AGNER_CACHE_LINE) uint32_t starts[AGNER_TRACK_PACKETS]; /* time stamps of the packets from `taken` to `seen` */
 };
 
@@ -149,12 +150,19 @@ static inline void agner_track_take(struct agner_track *track, const int16_t *a_
 {
     unsigned seen = atomic_load_explicit(&track->seen, memory_order_relaxed);
     unsigned write = atomic_load_explicit(&track->write, memory_order_acquire);
+    uint32_t now = agner_track_time(now_ns);
 
     for (; seen != write && seen - track->taken != AGNER_TRACK_PACKETS; ++seen) {
         const struct agner_track_packet *packet = agner_track_packet(track, seen);
+        unsigned n_astray = track->n_astray;
 
-        if (agner_track_ahead(track, seen, agner_track_time(now_ns)) + packet->n > AGNER_TRACK_WINDOW)
+        if (agner_track_ahead(track, seen, now) + packet->n > AGNER_TRACK_WINDOW) {
+            if (now - track->waits_since < n)
+                track->n_astray = n_astray; /* a reader that makes up for lost time looks at it again and again */
+            else
+                track->waits_since = now;
             break;
+        }
         track->starts[seen % AGNER_TRACK_PACKETS] = packet->timestamp;
     }
     atomic_store_explicit(&track->seen, seen, memory_order_release);

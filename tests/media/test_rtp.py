@@ -276,6 +276,22 @@ def test_packets_of_a_time_without_cpu_stand_where_they_belong_or_nowhere(pure, 
     assert track.n_overrun == 1
 
 
+@pytest.mark.parametrize(("n_missed", "ticks_to_make_up"), [(5, 1), (5, 2), (10, 1), (10, 2), (15, 1)])
+def test_a_reader_that_alone_stood_still_misses_nothing(pure, n_missed, ticks_to_make_up):
+    """The bridge's clock had no CPU, the RTP thread had. It makes up for it at once, or nearly so."""
+    track, line = Track(pure), []
+    for number in range(200):
+        track.put(number * FRAME, number % 200 + 1, number * FRAME_NS)
+        if not 50 <= number < 50 + n_missed:
+            line.append(track.take(number * FRAME_NS))
+        made_up = number - 50 - n_missed
+        if 0 <= made_up < ticks_to_make_up:
+            for _ in range(n_missed * (made_up + 1) // ticks_to_make_up - n_missed * made_up // ticks_to_make_up):
+                line.append(track.take(number * FRAME_NS))
+    assert runs(np.concatenate(line)) == [(number + 1, FRAME) for number in range(len(line) - 3)]
+    assert track.n_overrun == 0
+
+
 @pytest.mark.parametrize("ppm", [-2000, 2000])
 def test_a_clock_that_drifts_is_placed_anew(pure, ppm):
     track, n_silent, n_ticks = Track(pure), 0, 5000
