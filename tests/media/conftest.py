@@ -46,9 +46,11 @@ def option(status: int = 0) -> pj.CallOpParam:
     return option
 
 
-def stall(seconds: float) -> None:
-    """All threads of this process get no CPU for so long."""
+def stall(seconds: float) -> float:
+    """All threads of this process get no CPU for so long. Returns how long it really was: more on a slow machine."""
+    began = time.monotonic()
     subprocess.run(["sh", "-c", f"kill -STOP {os.getpid()}; sleep {seconds}; kill -CONT {os.getpid()}"], check=True)
+    return time.monotonic() - began
 
 
 class Line(pj.Call):

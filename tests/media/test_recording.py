@@ -173,7 +173,7 @@ def test_time_without_cpu_is_in_the_recording(floor, media, voice, tmp_path, end
     talk, started = record_echo(floor, media, voice, path)
     floor.run(0.5)
     before = round((time.monotonic() - started) * RATE)
-    stall(1.5)
+    stalled_s = stall(1.5)
     after = round((time.monotonic() - started) * RATE)
     if end == "later":
         floor.run(0.5)
@@ -183,7 +183,7 @@ def test_time_without_cpu_is_in_the_recording(floor, media, voice, tmp_path, end
     seconds = time.monotonic() - started
     told = closed(floor, media)
     assert told.seconds == pytest.approx(seconds, abs=0.1)
-    assert told.lost_s == pytest.approx(1.5, abs=0.1) and told.n_overruns == 1
+    assert 1.4 < told.lost_s < stalled_s + 0.1 and told.n_overruns >= 1
     left, right, _ = channels(path)
     assert tones_in(left[800:3200]) == {CALLER_HZ} and not np.any(left[before + 800 : after - 800])
     if end == "later":

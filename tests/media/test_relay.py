@@ -309,19 +309,19 @@ def test_time_without_cpu_is_in_the_recording_of_a_relay(floor, talk, media, tmp
             floor.run(start + (n + 1) * 0.02 - time.monotonic())
 
     speak(30)
-    stall(1.5)
+    stalled_s = stall(1.5)
     for phone in (caller, agent):
-        phone.timestamp += 75 * FRAME  # the phones' clocks did not stand still
+        phone.timestamp += int(stalled_s * 8000)  # the phones' clocks did not stand still
     speak(30)
     media.stop_record(CALLER)
     seconds = time.monotonic() - began
     (closed,) = floor.news(media)
     assert closed.seconds == pytest.approx(seconds, abs=0.1) and closed.n_overruns >= 1
-    assert closed.lost_s == pytest.approx(1.5, abs=0.15)
+    assert 1.35 < closed.lost_s < stalled_s + 0.15
     said = [np.flatnonzero(channel == level) for channel in soundfile.read(path, dtype="int16")[0].T]
     gaps = [int(np.argmax(np.diff(places))) for places in said]
     for places, gap in zip(said, gaps, strict=True):
-        assert (places[gap + 1] - places[gap]) / 8000 == pytest.approx(1.5, abs=0.1)
+        assert (places[gap + 1] - places[gap]) / 8000 == pytest.approx(stalled_s, abs=0.1)
         assert len(places) >= 50 * FRAME
     for offset in (0, 1):
         assert abs(int(said[0][gaps[0] + offset]) - int(said[1][gaps[1] + offset])) <= FRAME

@@ -59,7 +59,7 @@ def test_a_process_without_room_for_its_sockets_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(resource, "setrlimit", lambda which, both: told.append(both))
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
     (problem,) = raise_descriptors(settings.Limits(max_calls=1000))
-    assert problem.startswith("limits.max_calls 1000 needs 7216 file descriptors, and this process may have 4096")
+    assert problem.startswith("limits.max_calls 1000 needs 9280 file descriptors, and this process may have 4096")
     assert raise_descriptors(settings.Limits(max_calls=100)) == [] and told == [(4096, 4096)]
 
 
