@@ -24,10 +24,10 @@ LONG = 10_000
 
 
 def floor_of(folder: Path, n_phones: int) -> Daemon:
-    """With so many agents whose phones log in. Load is not judged in the short run: it would turn calls away where this
-    machine is slow, or busy with something else."""
+    """With so many agents whose phones log in. Load is not judged: phones that refresh as fast as they can take all of a
+    core, and calls that come then would get 503."""
     trunks = {name: {"from": sources} for name, sources in (*LOOPBACK.items(), ("phones", [SOURCE]))}
-    daemon = besiege(folder, trunks=trunks, limits={"max load": "90%" if n_phones == LONG else "100%"})
+    daemon = besiege(folder, trunks=trunks, limits={"max load": "100%"})
     users = [str(10_000 + n) for n in range(n_phones)]
     staff = daemon.folder / "config" / "staff.yaml"
     written = yaml.safe_load(staff.read_text())
