@@ -24,7 +24,7 @@ LONG = 10_000
 
 
 def floor_of(folder: Path, n_phones: int) -> Daemon:
-    """With so many agents whose phones log in. Load is not judged: phones that refresh as fast as they can take all of a
+    """With so many agents whose phones log in. Load is not judged: phones that refresh as fast as they can take a whole
     core, and calls that come then would get 503."""
     trunks = {name: {"from": sources} for name, sources in (*LOOPBACK.items(), ("phones", [SOURCE]))}
     daemon = besiege(folder, trunks=trunks, limits={"max load": "100%"})
